@@ -1,0 +1,15 @@
+"""The fixes, by rule. A rule that is not in here has none, and its drift goes to people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from hubwarden.domain.rule import Remediator
+from remediators import tls_minimum
+
+
+REMEDIATORS: Final[Mapping[str, Remediator]] = MappingProxyType({
+    remediator.rule_id: remediator for remediator in (tls_minimum.REMEDIATOR,)
+})  # fmt: skip

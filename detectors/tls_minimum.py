@@ -1,0 +1,98 @@
+"""tls-minimum: the hub must not accept a TLS version below the minimum."""
+
+from __future__ import annotations
+
+import re
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from hubwarden.domain.jsons import ABSENT, get_at
+from hubwarden.domain.rule import ManualFix, Rule, RuleSettings, Severity
+from hubwarden.domain.snapshot import Facet, Snapshot, Unread
+from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
+
+
+PATH: Final = ("properties", "minTlsVersion")
+
+
+def version_of(text: Any) -> tuple[int, ...] | None:
+    """``"1.2"`` as (1, 2), so that 1.10 is above 1.9; None for anything that is no dotted number."""
+    if not isinstance(text, str) or re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}", text) is None:
+        return None
+    parts = [int(part) for part in text.split(".")]
+    while len(parts) > 1 and parts[-1] == 0:
+        parts.pop()
+    return tuple(parts)
+
+
+def _version(text: str) -> str:
+    if version_of(text) is None:
+        raise ValueError(f"not a version such as 1.2: {text!r}")
+    return text
+
+
+class Settings(RuleSettings):
+    """Settings of tls-minimum."""
+
+    minimum: Annotated[str, AfterValidator(_version)] = Field(
+        "1.2", description="Lowest TLS version that a hub may accept. Quote it."
+    )
+    absent: Literal["drift", "compliant"] = Field(
+        "drift", description="What a hub is on which no minimum was ever set."
+    )
+
+
+def detect(snapshot: Snapshot, settings: Settings) -> Iterator[Verdict]:
+    """Compare the hub's minTlsVersion with the minimum, as numbers; a value that is no number is drift."""
+    body = snapshot.read(Facet.HUB)
+    if isinstance(body, Unread):
+        yield Unknown(body.reason, body.missing_action)
+        return
+    if snapshot.dead:
+        yield Unknown(f"the hub is {snapshot.dead}: it serves nobody and cannot be changed")
+        return
+    if not isinstance(get_at(body, PATH[:-1]), Mapping):
+        yield Unknown("Azure's answer does not hold the hub's properties")
+        return
+    yield _judge(get_at(body, PATH), settings)
+
+
+def _judge(found: Any, settings: Settings) -> Verdict:
+    if found is ABSENT or found is None:
+        if settings.absent == "compliant":
+            return Compliant({"minTlsVersion": None})
+        return Drift(
+            f"no minimum TLS version is set; it must be {settings.minimum} or higher",
+            evidence={"minTlsVersion": None},
+        )
+    version, minimum = version_of(found), version_of(settings.minimum)
+    assert minimum is not None
+    if version is not None and version >= minimum:
+        return Compliant({"minTlsVersion": found})
+    return Drift(
+        f"the minimum TLS version is {found!r}; it must be {settings.minimum} or higher",
+        evidence={"minTlsVersion": found},
+    )
+
+
+RULE: Final = Rule(
+    id="tls-minimum",
+    title="Hubs accept no TLS version below the minimum",
+    severity=Severity.HIGH,
+    risk="Devices and services may talk to the hub over TLS versions with known attacks.",
+    recommendation="Secure device communication: use TLS 1.2 for connections to IoT Hub",
+    reads=(Facet.HUB,),
+    read_actions=("Microsoft.Devices/IotHubs/read",),
+    settings=Settings,
+    detect=detect,
+    benchmarks=("MCSB DP-3", "PSRule Azure.IoTHub.MinTLS", "AzTS Azure_IoTHub_DP_Use_Secure_TLS_Version"),
+    reference="https://learn.microsoft.com/azure/iot-hub/iot-hub-tls-support",
+    manual_fix=ManualFix(
+        cli="az iot hub update --subscription {subscription} -g {resource_group} -n {name} --min-tls-version 1.2",
+        bicep=("resource hub 'Microsoft.Devices/IotHubs@2023-06-30' = { … properties: { minTlsVersion: '1.2' } }"),
+        portal="IoT Hub > Overview > JSON View shows the value; the portal cannot set it, use the command line.",
+    ),
+)

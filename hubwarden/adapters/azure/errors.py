@@ -1,0 +1,118 @@
+"""From whatever the SDK raises to the error classes of the ports. Pure, but for looking at the exception."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from azure.core.exceptions import (
+    AzureError as SdkError,
+)
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+)
+
+from hubwarden.adapters.azure.redaction import safe_text
+from hubwarden.service.errors import (
+    AzureError,
+    ConflictError,
+    DeniedError,
+    HubGoneError,
+    PermanentError,
+    TransientError,
+)
+
+
+# The same absence has two shapes: the gateway's and the resource provider's (RECORDINGS §5).
+_GONE: Final = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "404002", "IotHubNotFound"})
+_LOCKED: Final = "ScopeLocked"
+_NEVER: Final = frozenset({"MissingSubscriptionRegistration", "OperationNotAllowed"})
+_ACTION: Final = re.compile(r"perform action '([^']+)'")
+_WAIT_IN_TEXT: Final = re.compile(r"try again after '?(\d+)'? seconds", re.IGNORECASE)
+_REQUEST_TIMEOUT: Final = 408
+_SERVER_ERROR: Final = 500
+
+
+def translated(error: Exception, doing: str) -> AzureError:
+    """The port's error for an SDK's.
+
+    Args:
+        error: what the SDK raised.
+        doing: what was tried, as in "reading <hub>"; every message begins with it.
+    """
+    response: Any = error.response if isinstance(error, HttpResponseError) else None
+    if response is not None:
+        code, message = _code_and_message(response)
+        return _of_status(int(response.status_code), code, message, response.headers, doing)
+    if isinstance(error, ClientAuthenticationError):
+        return TransientError(f"{doing}: no token could be had: {safe_text(str(error))}")
+    if isinstance(error, (SdkError, TimeoutError)):
+        return TransientError(
+            f"{doing}: the connection broke ({type(error).__name__})", sent=not _never_connected(error)
+        )
+    return PermanentError(f"{doing}: the answer makes no sense ({type(error).__name__})")
+
+
+def _of_status(  # noqa: PLR0911 - one answer a case
+    status: int, code: str, message: str, headers: Mapping[str, str], doing: str
+) -> AzureError:
+    said = f"{doing}: {status} {code}: {message}" if message else f"{doing}: {status} {code}".rstrip()
+    match status:
+        case 401 | 403:
+            action = _ACTION.search(message)
+            return DeniedError(said, missing_action=action[1] if action else None)
+        case 404 if code in _GONE:
+            return HubGoneError(said)
+        case 409 if code == _LOCKED:
+            return DeniedError(said)
+        case 409 | 412 if code not in _NEVER:
+            return ConflictError(said)
+        case 429:
+            return TransientError(said, retry_after=retry_after(headers, message))
+        case _ if status == _REQUEST_TIMEOUT or status >= _SERVER_ERROR:
+            return TransientError(said, retry_after=retry_after(headers, message), sent=True)
+        case _:
+            return PermanentError(said)
+
+
+def retry_after(headers: Mapping[str, str], message: str = "", now: datetime | None = None) -> timedelta | None:
+    """How long Azure asks to wait: seconds or a date in the header, else seconds in the text, else None."""
+    value = next((headers[name] for name in headers if name.lower() == "retry-after"), "").strip()
+    if value.isdigit():
+        return timedelta(seconds=min(int(value), 86_400))
+    if value:
+        try:
+            wait = parsedate_to_datetime(value) - (now or datetime.now(UTC))
+        except (ValueError, TypeError):
+            return None
+        return max(timedelta(0), wait)
+    in_text = _WAIT_IN_TEXT.search(message)
+    return timedelta(seconds=int(in_text[1])) if in_text else None
+
+
+def _code_and_message(response: Any) -> tuple[str, str]:
+    """Both error shapes; ``code`` may be a number, and the body may be HTML (RECORDINGS §5)."""
+    try:
+        body: Any = json.loads(response.text())
+    except Exception:  # noqa: BLE001 - whatever is wrong with an error's body, its status still counts
+        return "", ""
+    inner = body.get("error", body) if isinstance(body, dict) else {}
+    if not isinstance(inner, dict):
+        return "", safe_text(str(inner))
+    lowered = {str(name).lower(): value for name, value in inner.items()}
+    return safe_text(str(lowered.get("code", "")), 100), safe_text(str(lowered.get("message", "")))
+
+
+def _never_connected(error: Exception) -> bool:
+    """Whether no connection came about. azure-core wraps a cut connection in the very same class."""
+    if not isinstance(error, ServiceRequestError):
+        return False
+    inner = getattr(error, "inner_exception", None) or error.__cause__
+    return any(kind.__name__ in {"ClientConnectorError", "ConnectionTimeoutError"} for kind in type(inner).__mro__)

@@ -1,0 +1,214 @@
+"""The composition root: every collaborator is a keyword with a production default."""
+
+from __future__ import annotations
+
+import logging
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+from urllib.request import getproxies
+
+from detectors import RULES
+from hubwarden.adapters.azure.cloud import Cloud
+from hubwarden.adapters.azure.hubs import ArmHubs
+from hubwarden.adapters.azure.identity import make_credential, own_identity
+from hubwarden.adapters.storage.account import StorageAccount
+from hubwarden.adapters.storage.audit import BlobAudit
+from hubwarden.adapters.storage.findings import TableFindings
+from hubwarden.adapters.storage.graveyard import BlobGraveyard
+from hubwarden.adapters.storage.hubs import TableHubs
+from hubwarden.adapters.storage.queues import QueueWork
+from hubwarden.adapters.tickets.builtin import BuiltinTickets
+from hubwarden.domain.finding import Actor
+from hubwarden.domain.policy import Policy, PolicyError, check_policy
+from hubwarden.domain.rule import Remediator, Rule
+from hubwarden.service.bury import bury
+from hubwarden.service.evaluate import evaluate
+from hubwarden.service.health import health
+from hubwarden.service.messages import (
+    EvaluateMessage,
+    MalformedMessageError,
+    Message,
+    Queue,
+    RemediateMessage,
+    SweepMessage,
+    VerifyMessage,
+    parse,
+)
+from hubwarden.service.ports import (
+    AuditTrail,
+    Clock,
+    FindingStore,
+    Graveyard,
+    HubPort,
+    HubStore,
+    Ports,
+    SweepRecord,
+    TicketSystem,
+    Timings,
+    WorkQueue,
+)
+from hubwarden.service.remediate import remediate
+from hubwarden.service.route_event import route_event
+from hubwarden.service.sweep import sweep
+from hubwarden.service.verify import verify
+from hubwarden.settings import Settings
+from remediators import REMEDIATORS
+
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+
+log = logging.getLogger(__name__)
+
+_NOT_READY_FOR: Final = timedelta(minutes=5)
+
+
+class SystemClock:
+    """The machine's clock, in UTC."""
+
+    def now(self) -> datetime:
+        """See Clock."""
+        return datetime.now(UTC)
+
+
+class Hubwarden:
+    """The service, composed: one per process, its clients made on first use.
+
+    Raises:
+        SettingsError, ValueError: a setting is missing or wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        *,
+        credential: AsyncTokenCredential | None = None,
+        account: StorageAccount | None = None,
+        hubs: HubPort | None = None,
+        findings: FindingStore | None = None,
+        records: HubStore | None = None,
+        work: WorkQueue | None = None,
+        audit: AuditTrail | None = None,
+        graveyard: Graveyard | None = None,
+        tickets: TicketSystem | None = None,
+        clock: Clock | None = None,
+        rules: Sequence[Rule] = RULES,
+        remediators: Mapping[str, Remediator] = REMEDIATORS,
+    ) -> None:
+        self.settings = Settings.read(env)
+        self._given_credential = credential
+        self._given_hubs = hubs
+        self._rules = rules
+        self._remediators = remediators
+        self._clock = clock or SystemClock()
+        account = account or StorageAccount(
+            env, lambda: self._credential, suffix=self.settings.cloud.storage_suffix
+        )
+        self._findings = findings or TableFindings(account)
+        self._records = records or TableHubs(account)
+        self._work = work or QueueWork(account)
+        self._audit = audit or BlobAudit(account, self._clock)
+        self._graveyard = graveyard or BlobGraveyard(account, self._clock)
+        self._tickets = tickets or BuiltinTickets(account)
+        self._policy, self._policy_problems = _read_policy(self.settings, rules, self._clock)
+        self._own: Actor | None = None
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why nothing is judged or fixed for now, or None."""
+        return None if self._policy is not None else self._policy_problems
+
+    async def on_event(self, event: Mapping[str, Any]) -> None:
+        """An Event Grid event arrived. It is kept even while the policy file is broken."""
+        if self._own is None:
+            self._own = await own_identity(self._credential, self.settings.cloud)
+        await route_event(event, own=self._own, work=self._work, clock=self._clock)
+
+    async def on_sweep(self) -> None:
+        """It is time for a sweep."""
+        if self.not_ready is None:
+            await sweep(self._ports)
+            return
+        log.error("no sweep, the policy file cannot be used:\n%s", self.not_ready)
+        now = self._clock.now()
+        await self._records.add_sweep(SweepRecord((), now, now, 0, 0, 0, {"policy": self.not_ready}))
+
+    async def on_message(self, queue: Queue, text: str) -> None:
+        """Do the work that a message asks for. What is no message goes to the poison queue at once."""
+        try:
+            message = parse(queue, text)
+        except MalformedMessageError as error:
+            log.error("%s", error)  # noqa: TRY400 - one line says it
+            await self._work.send_to_poison(queue, text)
+            return
+        if self.not_ready is not None:
+            log.error("nothing is done about %s, the policy file cannot be used:\n%s", message, self.not_ready)
+            await self._work.send(message, delay=_NOT_READY_FOR)
+            return
+        await self._do(message)
+
+    async def on_poison(self, queue: Queue, text: str) -> None:
+        """A message came to the poison queue."""
+        await bury(queue, text, graveyard=self._graveyard, audit=self._audit)
+
+    async def on_health(self) -> Mapping[str, Any]:
+        """Somebody asks how things are."""
+        warnings = [self._policy_problems] if self._policy and self._policy_problems else []
+        return await health(self._records, self._work, not_ready=self.not_ready, warnings=warnings)
+
+    async def _do(self, message: Message) -> None:
+        match message:
+            case EvaluateMessage():
+                await evaluate(self._ports, message)
+            case SweepMessage():
+                await sweep(self._ports, message)
+            case RemediateMessage():
+                await remediate(self._ports, message)
+            case VerifyMessage():
+                await verify(self._ports, message)
+
+    @cached_property
+    def _ports(self) -> Ports:
+        assert self._policy is not None
+        return Ports(
+            hubs=self._given_hubs or _arm_hubs(self.settings.cloud, self._credential),
+            findings=self._findings,
+            records=self._records,
+            work=self._work,
+            audit=self._audit,
+            graveyard=self._graveyard,
+            tickets=self._tickets,
+            clock=self._clock,
+            policy=self._policy,
+            rules=self._rules,
+            remediators=self._remediators,
+            timings=Timings(claim=self.settings.claim),
+        )
+
+    @cached_property
+    def _credential(self) -> AsyncTokenCredential:
+        return self._given_credential or make_credential(self.settings.cloud)
+
+
+def _arm_hubs(cloud: Cloud, credential: AsyncTokenCredential) -> ArmHubs:
+    from azure.core.pipeline.transport import AioHttpTransport  # noqa: PLC0415 - cold start
+
+    # With use_env_settings, aiohttp reads the environment and .netrc again for every request: decide once.
+    behind_proxy = bool(getproxies())
+    transport = AioHttpTransport(use_env_settings=behind_proxy, connection_timeout=10, read_timeout=30)
+    return ArmHubs(cloud, credential, transport)
+
+
+def _read_policy(settings: Settings, rules: Sequence[Rule], clock: Clock) -> tuple[Policy | None, str]:
+    """The policy, or None; and everything that is wrong with it. A broken file must not stop events coming in."""
+    name = settings.policy_file
+    try:
+        text = name.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return None, f"{name}: cannot be read ({error}); HUBWARDEN_POLICY says where the policy file is"
+    policy, problems = check_policy(text, rules, today=clock.now().date())
+    return policy, str(PolicyError(str(name), problems)) if problems else ""

@@ -1,0 +1,251 @@
+"""One drift with a life: its states, and the one pure function that says which may follow which."""
+
+from __future__ import annotations
+
+import hashlib
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from hubwarden.domain.hub_id import HubId
+from hubwarden.domain.jsons import Json, JsonObject
+from hubwarden.domain.rule import Severity
+
+
+HISTORY_KEPT: Final = 50
+
+
+class State(StrEnum):
+    """Where a finding stands."""
+
+    OPEN = "open"
+    REPORTED = "reported"
+    TICKETED = "ticketed"
+    AWAITING_APPROVAL = "awaiting_approval"
+    APPROVED = "approved"
+    HELD = "held"
+    EXEMPT = "exempt"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    STALE = "stale"
+    EXECUTING = "executing"
+    VERIFYING = "verifying"
+    AMBIGUOUS = "ambiguous"
+    FAILED = "failed"
+    RESOLVED = "resolved"
+
+
+class Event(StrEnum):
+    """What can happen to a finding."""
+
+    SEEN = "seen"
+    """A readable snapshot shows the drift."""
+    CLEARED = "cleared"
+    """A readable snapshot no longer shows the drift."""
+    REPORT = "report"
+    TICKET = "ticket"
+    ASK = "ask"
+    FIX = "fix"
+    HOLD = "hold"
+    EXEMPT = "exempt"
+    APPROVE = "approve"
+    REJECT = "reject"
+    EXPIRE = "expire"
+    OUTDATED = "outdated"
+    """The plan that was put to a person is no longer the plan that would run."""
+    CLAIM = "claim"
+    """One worker takes the fix; the store's etag lets only one succeed."""
+    RELEASE = "release"
+    """Certainly nothing was written: somebody may try again."""
+    WRITTEN = "written"
+    """The hub's PUT was accepted."""
+    UNCERTAIN = "uncertain"
+    """The PUT was sent, or may have been; whether it arrived is not known."""
+    DENIED = "denied"
+    """Azure refused: a missing right, a lock, a policy."""
+    REFUSED = "refused"
+    """Azure says that the change itself is wrong."""
+    NO_EFFECT = "no_effect"
+    """The write was accepted and the drift is still there."""
+    NOT_ARRIVED = "not_arrived"
+    """After an uncertain write the drift is still there."""
+    OVERTAKEN = "overtaken"
+    """Somebody else wrote the hub after our write, and the drift is back."""
+
+
+class IllegalTransitionError(Exception):
+    """The event cannot happen in this state; whoever sent it worked from an old view."""
+
+    def __init__(self, state: State, event: Event) -> None:
+        super().__init__(f"a finding that is {state} cannot take {event}")
+        self.state = state
+        self.event = event
+
+
+_DECISIONS: Final = {
+    Event.REPORT: State.REPORTED,
+    Event.TICKET: State.TICKETED,
+    Event.ASK: State.AWAITING_APPROVAL,
+    Event.FIX: State.APPROVED,
+    Event.HOLD: State.HELD,
+    Event.EXEMPT: State.EXEMPT,
+}
+
+# Read a row as: in this state, these events lead there. CLEARED and SEEN are the two that every row shares.
+_TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = MappingProxyType({
+    State.OPEN: _DECISIONS,
+    State.REPORTED: _DECISIONS,
+    State.TICKETED: _DECISIONS,
+    State.HELD: _DECISIONS,
+    State.EXEMPT: _DECISIONS,
+    State.AWAITING_APPROVAL: _DECISIONS | {
+        Event.APPROVE: State.APPROVED,
+        Event.REJECT: State.REJECTED,
+        Event.EXPIRE: State.EXPIRED,
+        Event.OUTDATED: State.STALE,
+    },
+    State.APPROVED: _DECISIONS | {Event.CLAIM: State.EXECUTING},
+    State.REJECTED: {},
+    State.EXPIRED: {Event.TICKET: State.TICKETED},
+    State.STALE: _DECISIONS,
+    State.EXECUTING: {
+        Event.RELEASE: State.APPROVED,
+        Event.WRITTEN: State.VERIFYING,
+        Event.UNCERTAIN: State.AMBIGUOUS,
+        Event.DENIED: State.TICKETED,
+        Event.REFUSED: State.FAILED,
+    },
+    State.VERIFYING: {Event.NO_EFFECT: State.FAILED, Event.OVERTAKEN: State.OPEN},
+    State.AMBIGUOUS: {Event.NOT_ARRIVED: State.OPEN, Event.NO_EFFECT: State.FAILED},
+    State.FAILED: {Event.TICKET: State.TICKETED},
+    State.RESOLVED: {},
+})  # fmt: skip
+
+IN_FLIGHT: Final = frozenset({State.EXECUTING, State.VERIFYING, State.AMBIGUOUS})
+"""A write is under way or may have happened; only the one who looks at the hub again may move it on."""
+
+
+def transition(state: State, event: Event) -> State:
+    """The state that follows, or IllegalTransitionError; the whole life of a finding is in here.
+
+    A drift that is seen again changes nothing, but for one that was resolved: that opens again.
+    """
+    if event is Event.CLEARED:
+        return State.RESOLVED
+    if event is Event.SEEN:
+        return State.OPEN if state is State.RESOLVED else state
+    following = _TRANSITIONS[state].get(event)
+    if following is None:
+        raise IllegalTransitionError(state, event)
+    return following
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who wrote the hub last, as an Event Grid event told it: object id and name, nothing more personal."""
+
+    object_id: str | None = None
+    app_id: str | None = None
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return self.name or self.object_id or self.app_id or "somebody unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry of a finding's history."""
+
+    at: datetime
+    event: Event
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The fix that is or was under way.
+
+    ``deadline`` is when another worker may conclude that this one is gone. ``fingerprint`` maps what the hub
+    must look like afterwards (path → digest), so that a change which slipped in between is seen.
+    """
+
+    digest: str
+    etag: str
+    changes: tuple[JsonObject, ...]
+    started_at: datetime
+    deadline: datetime
+    fingerprint: dict[str, str] = field(default_factory=dict)
+    written_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a machine does not try again for now. ``retry_at`` None: not before the drift has come and gone."""
+
+    reason: str
+    since: datetime
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Hub × rule × subject, from the first sight of the drift on. All times are UTC."""
+
+    hub: HubId
+    rule_id: str
+    subject: str
+    severity: Severity
+    summary: str
+    first_seen: datetime
+    last_seen: datetime
+    evidence: dict[str, Json] = field(default_factory=dict)
+    state: State = State.OPEN
+    occurrences: int = 1
+    actor: Actor | None = None
+    attempt: Attempt | None = None
+    attempts: int = 0
+    obstacle: Obstacle | None = None
+    ticket_open: bool = False
+    """Whether its ticket is open as far as we know; a ticket system that was down is caught up with later."""
+    history: tuple[Step, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Stable over the finding's whole life, and the dedupe key of its ticket."""
+        return finding_id(self.hub, self.rule_id, self.subject)
+
+    @property
+    def judged_at(self) -> datetime:
+        """When the newest snapshot was taken that showed the drift, or its absence; an older one has no say."""
+        cleared = (step.at for step in self.history if step.event is Event.CLEARED)
+        return max((self.last_seen, *cleared))
+
+    def after(self, event: Event, *, at: datetime, reason: str) -> Finding:
+        """The finding once the event has happened.
+
+        Raises:
+            IllegalTransitionError: it cannot happen now.
+        """
+        state = transition(self.state, event)
+        if state is self.state and event is Event.SEEN:
+            return replace(self, last_seen=at)
+        step = Step(at, event, state, reason)
+        changed = replace(self, state=state, history=(*self.history, step)[-HISTORY_KEPT:])
+        if event is Event.SEEN:
+            return replace(
+                changed, last_seen=at, occurrences=self.occurrences + 1, attempt=None, attempts=0, obstacle=None
+            )
+        if event is Event.CLEARED:
+            return replace(changed, obstacle=None)
+        return changed
+
+
+def finding_id(hub: HubId, rule_id: str, subject: str) -> str:
+    """A short name for hub × rule × subject; subjects are compared without case, as Azure does."""
+    text = f"{hub.path}\n{rule_id}\n{subject.casefold()}"
+    return f"f-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -1,0 +1,90 @@
+"""What a rule carries: data beside the code, from which docs, roles and decisions are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from hubwarden.domain.plan import Change
+from hubwarden.domain.snapshot import Facet, Snapshot
+from hubwarden.domain.verdict import Drift, Verdict
+
+
+class Mode(StrEnum):
+    """What the operator wants done with a rule's drift."""
+
+    OFF = "off"
+    REPORT = "report"
+    TICKET = "ticket"
+    APPROVE = "approve"
+    AUTO = "auto"
+
+
+class Severity(StrEnum):
+    """How bad the drift is if nothing is done."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class Safety(StrEnum):
+    """How far a machine may go with the fix."""
+
+    AUTO = "auto"
+    APPROVAL = "approval"
+    TICKET = "ticket"
+
+
+class RuleSettings(BaseModel):
+    """The settings of a rule in the policy file; each rule derives its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ManualFix:
+    """How a person puts it right; ``{name}``, ``{resource_group}`` and ``{subscription}`` name the hub."""
+
+    cli: str
+    bicep: str
+    portal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What must hold of a hub. ``detect`` is pure and yields at least one verdict."""
+
+    id: str
+    title: str
+    severity: Severity
+    risk: str
+    recommendation: str
+    reads: tuple[Facet, ...]
+    read_actions: tuple[str, ...]
+    settings: type[RuleSettings]
+    detect: Callable[[Snapshot, Any], Iterator[Verdict]]
+    benchmarks: tuple[str, ...]
+    reference: str
+    manual_fix: ManualFix
+    default_mode: Mode = Mode.REPORT
+
+
+@dataclass(frozen=True, slots=True)
+class Remediator:
+    """The fix of one rule. ``plan`` is pure and yields the changes that end the drift.
+
+    ``paths`` are the only JSON paths of the hub body that it may touch.
+    """
+
+    rule_id: str
+    safety: Safety
+    why: str
+    write_actions: tuple[str, ...]
+    paths: tuple[tuple[str, ...], ...]
+    plan: Callable[[Drift, Snapshot, Any], Iterator[Change]]

@@ -1,0 +1,66 @@
+"""What was read of a hub at one moment. It never holds a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from hubwarden.domain.hub_id import HubId
+from hubwarden.domain.jsons import ABSENT, get_at
+
+
+class Facet(StrEnum):
+    """One kind of evidence about a hub; each is read, and can fail to be read, on its own."""
+
+    HUB = "hub"
+
+
+DEAD_STATES: Final = frozenset({"ActivationFailed", "DeletionFailed", "Deleting"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A facet that could not be read, and why, in words for an operator.
+
+    ``missing_action`` is the ARM action that the identity lacks, where that is the reason.
+    """
+
+    reason: str
+    missing_action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The facets of one hub: each either data or Unread. ``taken_at`` is UTC, from before the first read."""
+
+    hub: HubId
+    taken_at: datetime
+    facets: Mapping[Facet, Any]
+
+    def read(self, facet: Facet) -> Any:
+        """The facet's data or an Unread; a facet that nobody tried to read is Unread too."""
+        return self.facets.get(facet, Unread(f"the {facet} facet was not asked for"))
+
+    @property
+    def etag(self) -> str | None:
+        """The etag in the hub's body; ARM sends none in a header (RECORDINGS §2.4)."""
+        etag = get_at(self.read(Facet.HUB), ("etag",))
+        return etag if isinstance(etag, str) else None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no operation is running on the hub: only then may it be written (RECORDINGS §2.7)."""
+        return bool(self._property("provisioningState") == "Succeeded")
+
+    @property
+    def dead(self) -> str | None:
+        """The state of a hub that serves nobody and cannot be changed; lists show such hubs (RECORDINGS §2.7)."""
+        state = self._property("state")
+        return state if isinstance(state, str) and state in DEAD_STATES else None
+
+    def _property(self, name: str) -> Any:
+        found = get_at(self.read(Facet.HUB), ("properties", name))
+        return None if found is ABSENT else found

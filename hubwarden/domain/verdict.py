@@ -1,0 +1,37 @@
+"""What a detector says of a snapshot. There are three answers, and unknown is never compliant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hubwarden.domain.jsons import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Compliant:
+    """The rule holds of the hub, on evidence that was read."""
+
+    evidence: dict[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The rule does not hold of ``subject`` (empty: the hub itself).
+
+    ``summary`` is one sentence for people; ``evidence`` is what was seen, never a key.
+    """
+
+    summary: str
+    subject: str = ""
+    evidence: dict[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The rule cannot be judged: nothing is fixed and nothing is closed on this."""
+
+    reason: str
+    missing_action: str | None = None
+
+
+type Verdict = Compliant | Drift | Unknown

@@ -1,0 +1,88 @@
+"""The ticket of a finding: opened where people must act, closed when the drift is proven gone."""
+
+from __future__ import annotations
+
+import logging
+
+from dataclasses import replace
+
+from hubwarden.domain.finding import Finding, State
+from hubwarden.service.ports import Ports, Stored, Ticket
+
+
+log = logging.getLogger(__name__)
+
+_FOR_PEOPLE = frozenset({State.TICKETED, State.AWAITING_APPROVAL})
+
+
+async def settle_ticket(ports: Ports, stored: Stored[Finding]) -> Stored[Finding]:
+    """Open or close the finding's ticket where its state asks for it and that was not done yet.
+
+    A ticket system that is down holds nothing up: the next look at the hub catches up.
+
+    Raises:
+        StaleWriteError: somebody else wrote the finding.
+    """
+    finding = stored.value
+    wanted = finding.state in _FOR_PEOPLE
+    if wanted == finding.ticket_open or not (wanted or finding.state is State.RESOLVED):
+        return stored
+    try:
+        if wanted:
+            await ports.tickets.open(_ticket(ports, finding))
+        else:
+            await ports.tickets.close(finding.id, finding.history[-1].reason, finding.history[-1].at)
+    except Exception:
+        log.exception("the ticket of %s (%s on %s) could not be settled", finding.id, finding.rule_id, finding.hub)
+        return stored
+    settled = replace(finding, ticket_open=wanted)
+    return Stored(settled, await ports.findings.save(settled, stored.etag))
+
+
+def _ticket(ports: Ports, finding: Finding) -> Ticket:
+    now = ports.clock.now()
+    return Ticket(
+        key=finding.id,
+        hub=finding.hub,
+        rule_id=finding.rule_id,
+        title=f"{finding.hub.name}: {finding.summary}",
+        text=ticket_text(ports, finding),
+        is_open=True,
+        opened_at=now,
+        changed_at=now,
+    )
+
+
+def ticket_text(ports: Ports, finding: Finding) -> str:
+    """What, where, since when, who, risk, why no machine fixed it, and how a person does."""
+    rule = next((rule for rule in ports.rules if rule.id == finding.rule_id), None)
+    lines = [
+        f"What: {finding.summary}",
+        f"Where: {finding.hub}",
+        f"Since: {finding.first_seen:%Y-%m-%d %H:%M:%S} UTC, seen {finding.occurrences} time(s)",
+        f"Who changed it: {finding.actor or 'not known; no event told'}",
+        f"Why no machine fixed it: {finding.history[-1].reason}",
+    ]
+    if finding.state is State.AWAITING_APPROVAL:
+        lines.append("Waiting for an approval: nothing was changed. This version has no approval channel yet;"
+                     " fix it by hand, or set the rule's mode to auto.")  # fmt: skip
+    if rule is not None:
+        hub = {
+            "name": finding.hub.name,
+            "resource_group": finding.hub.resource_group,
+            "subscription": finding.hub.subscription,
+        }
+        lines += [
+            f"Risk: {rule.risk}",
+            f"By command line: {_filled(rule.manual_fix.cli, hub)}",
+            f"By Bicep: {rule.manual_fix.bicep}",
+            f"By portal: {rule.manual_fix.portal}",
+            f"More: {rule.reference}",
+        ]
+    return "\n".join(lines)
+
+
+def _filled(template: str, hub: dict[str, str]) -> str:
+    for name, value in hub.items():
+        template = template.replace("{" + name + "}", value)
+    return template

@@ -1,0 +1,49 @@
+"""The four ways in which Azure can say no, and the two in which storage can. Adapters raise nothing else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class AzureError(Exception):
+    """A call to Azure did not do what it should; the message is for an operator and carries no secret."""
+
+
+class TransientError(AzureError):
+    """Come back later: throttling, an outage, a broken connection.
+
+    ``retry_after`` is what Azure asked for. ``sent`` says whether the request may have taken effect.
+    """
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None, sent: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.sent = sent
+
+
+class ConflictError(AzureError):
+    """The hub is not as it was when it was read, or is busy: read again, decide again."""
+
+
+class DeniedError(AzureError):
+    """A right, a lock or a policy forbids it. ``missing_action`` is the ARM action, where one is named."""
+
+    def __init__(self, message: str, *, missing_action: str | None = None) -> None:
+        super().__init__(message)
+        self.missing_action = missing_action
+
+
+class PermanentError(AzureError):
+    """Asking again the same way can never work."""
+
+
+class HubGoneError(AzureError):
+    """There is no such hub."""
+
+
+class StaleWriteError(Exception):
+    """The stored row is not the one that was read: somebody else was faster."""
+
+
+class StorageUnavailableError(Exception):
+    """The app's own storage did not answer as it should; the message says which part."""

@@ -1,0 +1,131 @@
+"""evaluate: look at one hub, say what is true of it, and start what policy wants."""
+
+from __future__ import annotations
+
+import logging
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from hubwarden.domain.finding import IN_FLIGHT, Event, State
+from hubwarden.domain.hub_id import HubId
+from hubwarden.service.errors import HubGoneError, StaleWriteError, TransientError
+from hubwarden.service.ledger import move
+from hubwarden.service.messages import EvaluateMessage, RemediateMessage, VerifyMessage
+from hubwarden.service.observe import observe
+from hubwarden.service.ports import HubRecord, Ports, Stored
+from hubwarden.service.put_off import put_off
+from hubwarden.service.reconcile import Cause, Look, reconcile
+
+
+log = logging.getLogger(__name__)
+
+_SOMEBODY_LOOKS: Final = timedelta(seconds=2)
+_IN_TRANSITION: Final = timedelta(seconds=15)
+
+
+async def evaluate(ports: Ports, message: EvaluateMessage) -> Look | None:
+    """Look at the hub unless somebody has looked since this was asked; a burst of events costs two reads at most.
+
+    Returns:
+        What was seen, or None where nobody needed to look, nothing could be read for now, or the hub is gone.
+    """
+    hub = message.hub_id
+    if not ports.policy.watches(hub):
+        log.info("%s is in no subscription that the policy file names: left alone", hub)
+        return None
+    record = await _claim_look(ports, message)
+    if record is None:
+        return None
+    try:
+        snapshot = await observe(ports, hub)
+    except TransientError as error:
+        await ports.records.save(replace(record.value, looking_since=None), record.etag)
+        await put_off(ports, message, error, retry_after=error.retry_after)
+        return None
+    except HubGoneError:
+        await bury_hub(ports, hub, "the hub is gone")
+        return None
+    cause = Cause(message.cause, message.actor, message.changed_at)
+    look = await reconcile(ports, snapshot, cause)
+    await remember(ports, look)
+    await follow_up(ports, look)
+    if look.snapshot.etag and not snapshot.at_rest and not snapshot.dead:
+        await ports.work.send(message.model_copy(update={"asked_at": ports.clock.now()}), delay=_IN_TRANSITION)
+    return look
+
+
+async def follow_up(ports: Ports, look: Look) -> None:
+    """Start the fix of what is approved, and look after fixes of which nothing was heard in time."""
+    hub = look.snapshot.hub
+    if look.approved():
+        await ports.work.send(RemediateMessage(hub=hub.path))
+    now = ports.clock.now()
+    for stored in look.findings:
+        attempt = stored.value.attempt
+        if stored.value.state in IN_FLIGHT and attempt is not None and attempt.deadline < now:
+            give_up_at = now + ports.timings.verify
+            await ports.work.send(VerifyMessage(hub=hub.path, digest=attempt.digest, give_up_at=give_up_at))
+
+
+async def remember(ports: Ports, look: Look) -> None:
+    """Write down what was seen of the hub; the newest look wins."""
+    snapshot = look.snapshot
+    for _ in range(5):
+        stored = await ports.records.get(snapshot.hub)
+        before = stored.value if stored else HubRecord(snapshot.hub)
+        if before.looked_at is not None and before.looked_at > snapshot.taken_at:
+            return
+        record = replace(
+            before,
+            looked_at=snapshot.taken_at,
+            looking_since=None,
+            hub_etag=snapshot.etag,
+            verdicts=look.words,
+            unknown=look.unknown,
+        )
+        try:
+            await ports.records.save(record, stored.etag if stored else None)
+        except StaleWriteError:
+            continue
+        return
+
+
+async def bury_hub(ports: Ports, hub: HubId, why: str) -> None:
+    """The hub does not exist any more: its findings are resolved and it is forgotten."""
+    for stored in await ports.findings.of_hub(hub):
+        if stored.value.state is not State.RESOLVED:
+            await move(ports, stored, Event.CLEARED, why)
+    await ports.records.forget(hub)
+    log.info("%s: %s", hub, why)
+
+
+async def _claim_look(ports: Ports, message: EvaluateMessage) -> Stored[HubRecord] | None:
+    stored = await ports.records.get(message.hub_id)
+    record = _noted(stored.value if stored else HubRecord(message.hub_id), message)
+    if record.looked_at is not None and record.looked_at >= message.asked_at:
+        log.info("%s was looked at since this was asked for: nothing to do", message.hub)
+        return None
+    now = ports.clock.now()
+    if _somebody_looks(record, now, ports.timings.look):
+        await ports.work.send(message, delay=_SOMEBODY_LOOKS)
+        return None
+    claimed = replace(record, looking_since=now)
+    try:
+        return Stored(claimed, await ports.records.save(claimed, stored.etag if stored else None))
+    except StaleWriteError:
+        await ports.work.send(message, delay=_SOMEBODY_LOOKS)
+        return None
+
+
+def _noted(record: HubRecord, message: EvaluateMessage) -> HubRecord:
+    """Keep who wrote the hub last, so that verify can tell an overtaken fix from one without effect."""
+    changed_at = message.changed_at
+    if changed_at is None or (record.written_at is not None and record.written_at >= changed_at):
+        return record
+    return replace(record, written_by=message.actor, written_at=changed_at)
+
+
+def _somebody_looks(record: HubRecord, now: datetime, lease: timedelta) -> bool:
+    return record.looking_since is not None and now - record.looking_since < lease

@@ -1,0 +1,91 @@
+"""Reading an Event Grid event: which hub should be looked at, and who changed it. Pure.
+
+Both event schemas are taken. ``authorization`` and ``claims`` are objects in newer events and strings in older
+ones (RECORDINGS §8); the claims hold personal data, of which only object id, application id and name are kept.
+"""
+
+from __future__ import annotations
+
+import json
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from hubwarden.domain.finding import Actor
+from hubwarden.domain.hub_id import HubId, NotAHubError
+
+
+_TYPES: Final = frozenset({
+    "Microsoft.Resources.ResourceWriteSuccess",
+    "Microsoft.Resources.ResourceDeleteSuccess",
+})  # fmt: skip
+_OBJECT_ID: Final = "http://schemas.microsoft.com/identity/claims/objectidentifier"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Something was written or deleted on a hub. ``changed_at`` is UTC, as the event says."""
+
+    hub: HubId
+    operation: str
+    actor: Actor
+    changed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The event asks for nothing, and why."""
+
+    reason: str
+
+
+def read_event(event: Mapping[str, Any]) -> Sighting | Ignored:
+    """Say what an event is about. Whatever its shape, the answer is a value and never an exception."""
+    kind = event.get("eventType") or event.get("type")
+    if kind not in _TYPES:
+        return Ignored(f"an event of type {str(kind)[:100]!r} does not tell of a change to a hub")
+    data = _object(event.get("data"))
+    resource = data.get("resourceUri") or event.get("subject")
+    try:
+        hub = HubId.parse(str(resource))
+    except NotAHubError as error:
+        return Ignored(str(error))
+    return Sighting(
+        hub=hub,
+        operation=str(data.get("operationName") or kind)[:200],
+        actor=_actor(data),
+        changed_at=_time(event.get("eventTime") or event.get("time")),
+    )
+
+
+def _actor(data: Mapping[str, Any]) -> Actor:
+    claims = _object(data.get("claims"))
+    evidence = _object(_object(data.get("authorization")).get("evidence"))
+    return Actor(
+        object_id=_text(claims.get(_OBJECT_ID) or claims.get("oid") or evidence.get("principalId")),
+        app_id=_text(claims.get("appid") or claims.get("azp")),
+        name=_text(claims.get("name")),
+    )
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value[:200] if isinstance(value, str) and value else None
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

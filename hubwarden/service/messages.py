@@ -1,0 +1,110 @@
+"""The work messages: what is said to oneself between two steps. Small, versioned, safe to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from hubwarden.domain.finding import Actor
+from hubwarden.domain.hub_id import HubId, NotAHubError
+
+
+class Queue(StrEnum):
+    """The work queues. Each has a poison queue of the host's own naming."""
+
+    EVALUATE = "hubwarden-evaluate"
+    REMEDIATE = "hubwarden-remediate"
+    VERIFY = "hubwarden-verify"
+
+
+class MalformedMessageError(ValueError):
+    """The text is no message of this queue; it will never become one."""
+
+
+def _hub(value: str) -> str:
+    try:
+        return HubId.parse(value).path
+    except NotAHubError as error:
+        raise ValueError(str(error)) from None
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    v: Literal[1] = 1
+    hub: Annotated[str, AfterValidator(_hub)]
+    attempt: int = Field(0, ge=0, le=1000)
+    """How often this work has already been put off."""
+
+    @property
+    def hub_id(self) -> HubId:
+        """The hub that the work is about."""
+        return HubId.parse(self.hub)
+
+
+class EvaluateMessage(_Message):
+    """Look at this hub. ``asked_at``: a look that began later makes this one needless."""
+
+    asked_at: AwareDatetime
+    cause: str
+    actor: Actor | None = None
+    changed_at: AwareDatetime | None = None
+    """When the actor's change happened, as its event says."""
+
+
+class SweepMessage(BaseModel):
+    """Sweep this subscription again; sent where its hubs could not be listed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    v: Literal[1] = 1
+    subscription: str
+    attempt: int = Field(0, ge=0, le=1000)
+
+
+class RemediateMessage(_Message):
+    """Fix what is approved on this hub."""
+
+
+class VerifyMessage(_Message):
+    """See whether the fix with this plan digest has taken. ``give_up_at`` bounds the waiting."""
+
+    digest: str
+    give_up_at: AwareDatetime
+
+
+type Message = EvaluateMessage | SweepMessage | RemediateMessage | VerifyMessage
+
+_READERS: Final[Mapping[Queue, TypeAdapter[Message]]] = {
+    Queue.EVALUATE: TypeAdapter(EvaluateMessage | SweepMessage),
+    Queue.REMEDIATE: TypeAdapter(RemediateMessage),
+    Queue.VERIFY: TypeAdapter(VerifyMessage),
+}
+_QUEUES: Final[Mapping[type[BaseModel], Queue]] = {
+    EvaluateMessage: Queue.EVALUATE,
+    SweepMessage: Queue.EVALUATE,
+    RemediateMessage: Queue.REMEDIATE,
+    VerifyMessage: Queue.VERIFY,
+}
+
+
+def queue_of(message: Message) -> Queue:
+    """The queue that a message belongs on."""
+    return _QUEUES[type(message)]
+
+
+def parse(queue: Queue, text: str) -> Message:
+    """Read a message of this queue.
+
+    Raises:
+        MalformedMessageError: says in one line what is wrong with it, without repeating its content.
+    """
+    try:
+        return _READERS[queue].validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise MalformedMessageError(f"no message of {queue}: {where}: {first['msg']}") from None

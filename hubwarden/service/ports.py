@@ -1,0 +1,258 @@
+"""What the use cases need of the world. Adapters implement these; tests bring fakes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from hubwarden.domain.finding import Actor, Finding
+from hubwarden.domain.hub_id import HubId
+from hubwarden.domain.jsons import Json, JsonObject
+from hubwarden.domain.policy import Policy
+from hubwarden.domain.rule import Remediator, Rule
+from hubwarden.service.messages import Message, Queue
+
+
+@dataclass(frozen=True, slots=True)
+class Stored[T]:
+    """A value with the etag of its row."""
+
+    value: T
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubRecord:
+    """What is remembered of a hub between two looks. Times are UTC.
+
+    ``looked_at`` is when the last evaluation that was carried through began to read; ``looking_since`` is set
+    while one is under way. ``verdicts`` maps rule ids to compliant, drift or
+    unknown. ``written_by`` and ``written_at`` tell the last write by somebody else that an event reported.
+    """
+
+    hub: HubId
+    looked_at: datetime | None = None
+    looking_since: datetime | None = None
+    hub_etag: str | None = None
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    written_by: Actor | None = None
+    written_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """One sweep: what was asked for, what was seen, and what was not, with the reasons. Times are UTC.
+
+    ``unknown`` maps what could not be judged (the path of a hub or subscription) to the reason; ``dead`` does
+    so for hubs that serve nobody and cannot be changed: these are no part of ``hubs``.
+    """
+
+    subscriptions: tuple[str, ...]
+    started_at: datetime
+    finished_at: datetime
+    hubs: int
+    evaluated: int
+    drifting: int
+    unknown: Mapping[str, str]
+    dead: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that is watched was judged."""
+        return not self.unknown
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        return f"evaluated {self.evaluated} of {self.hubs} hubs, {self.drifting} with drift"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A ticket in the built-in store. ``key`` is the finding's id: one finding, one ticket."""
+
+    key: str
+    hub: HubId
+    rule_id: str
+    title: str
+    text: str
+    is_open: bool
+    opened_at: datetime
+    changed_at: datetime
+    occurrences: int = 1
+    closing_note: str | None = None
+
+
+class HubPort(Protocol):
+    """Azure Resource Manager, as far as hubs go. Bodies are JSON as the server sent it."""
+
+    def list_hubs(self, subscription: str) -> AsyncIterator[JsonObject]:
+        """Every hub of a subscription that the identity may read, whole bodies.
+
+        Raises:
+            AzureError: one of its kinds, after any number of hubs.
+        """
+        ...
+
+    async def get_hub(self, hub: HubId) -> JsonObject:
+        """The hub's body.
+
+        Raises:
+            HubGoneError, TransientError, DeniedError, PermanentError: as they say.
+        """
+        ...
+
+    async def put_hub(self, hub: HubId, body: JsonObject, *, etag: str) -> None:
+        """Start replacing the hub; returns once Azure has accepted it, minutes before it is done.
+
+        Raises:
+            TransientError: with ``sent`` true where the hub may change all the same.
+            ConflictError: the hub moved on or is busy. HubGoneError, DeniedError, PermanentError: as they say.
+        """
+        ...
+
+
+class FindingStore(Protocol):
+    """Findings, one row each. A row's etag is the only lock there is."""
+
+    async def of_hub(self, hub: HubId) -> Sequence[Stored[Finding]]:
+        """Every finding that the hub ever had."""
+        ...
+
+    async def save(self, finding: Finding, etag: str | None) -> str:
+        """Write a finding read at this etag, or a new one (None).
+
+        Returns:
+            The new etag.
+
+        Raises:
+            StaleWriteError: somebody else wrote it first.
+        """
+        ...
+
+    def everything(self) -> AsyncIterator[Finding]:
+        """Every finding of every hub."""
+        ...
+
+
+class HubStore(Protocol):
+    """What is remembered of hubs, and of sweeps."""
+
+    async def get(self, hub: HubId) -> Stored[HubRecord] | None:
+        """The hub's record, or None where it was never looked at."""
+        ...
+
+    async def save(self, record: HubRecord, etag: str | None) -> str:
+        """Write as FindingStore.save does."""
+        ...
+
+    async def forget(self, hub: HubId) -> None:
+        """Drop the record of a hub that is gone; nothing happens where there is none."""
+        ...
+
+    def of_subscription(self, subscription: str) -> AsyncIterator[HubRecord]:
+        """The records of a subscription's hubs."""
+        ...
+
+    async def add_sweep(self, sweep: SweepRecord) -> None:
+        """Remember a sweep."""
+        ...
+
+    async def last_sweep(self) -> SweepRecord | None:
+        """The sweep that began last."""
+        ...
+
+
+class WorkQueue(Protocol):
+    """Messages to oneself."""
+
+    async def send(self, message: Message, *, delay: timedelta = timedelta(0)) -> None:
+        """Put the message on its queue, to be seen after the delay (at most 7 days)."""
+        ...
+
+    async def send_to_poison(self, queue: Queue, text: str) -> None:
+        """Put a text that is no message onto the queue's poison queue, unchanged."""
+        ...
+
+    async def depths(self) -> Mapping[str, int]:
+        """Roughly how many messages each queue and poison queue holds."""
+        ...
+
+
+class AuditTrail(Protocol):
+    """Append-only record of what was decided and done."""
+
+    async def append(self, kind: str, details: Mapping[str, Json]) -> None:
+        """Write one line and return once it is stored. The time is added.
+
+        Raises:
+            StorageUnavailableError: it could not be written; then nothing may be written to Azure either.
+        """
+        ...
+
+
+class Graveyard(Protocol):
+    """Where messages end that nobody can use, whole, for a person to look at."""
+
+    async def bury(self, queue: Queue, text: str, reason: str) -> str:
+        """Keep the text with its reason.
+
+        Returns:
+            Where it lies.
+        """
+        ...
+
+
+class TicketSystem(Protocol):
+    """Where tickets live. The key is the finding's id."""
+
+    async def open(self, ticket: Ticket) -> None:
+        """Open the ticket, or bring the one with this key up to date and open it again. Repeating is harmless."""
+        ...
+
+    async def close(self, key: str, note: str, at: datetime) -> bool:
+        """Close the ticket with the evidence; False where none was open."""
+        ...
+
+    async def find_by_key(self, key: str) -> Ticket | None:
+        """The ticket of a finding."""
+        ...
+
+
+class Clock(Protocol):
+    """The time, so that tests can turn it."""
+
+    def now(self) -> datetime:
+        """The present moment in UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long things may take. ``claim`` must outlast the longest write request of one worker."""
+
+    claim: timedelta = timedelta(seconds=60)
+    look: timedelta = timedelta(seconds=60)
+    verify: timedelta = timedelta(minutes=30)
+    retry_denied: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything that a use case works with."""
+
+    hubs: HubPort
+    findings: FindingStore
+    records: HubStore
+    work: WorkQueue
+    audit: AuditTrail
+    graveyard: Graveyard
+    tickets: TicketSystem
+    clock: Clock
+    policy: Policy
+    rules: Sequence[Rule]
+    remediators: Mapping[str, Remediator]
+    timings: Timings = field(default_factory=Timings)

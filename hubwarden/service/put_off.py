@@ -1,0 +1,38 @@
+"""Coming back later: as a delayed message, never as a wait."""
+
+from __future__ import annotations
+
+import logging
+
+from datetime import timedelta
+from typing import Final
+
+from hubwarden.service.messages import Message, queue_of
+from hubwarden.service.ports import Ports
+
+
+log = logging.getLogger(__name__)
+
+TRIES: Final = 12
+_LONGEST: Final = timedelta(minutes=15)
+
+
+async def put_off(
+    ports: Ports, message: Message, error: Exception, *, retry_after: timedelta | None = None
+) -> None:
+    """Send the message again, later each time; what has been put off too often goes to the poison queue.
+
+    ``retry_after`` is Azure's own wish and is never undercut.
+    """
+    if message.attempt >= TRIES:
+        log.error("gave up on %s after %d tries: %s", message, TRIES, error)
+        await ports.work.send_to_poison(queue_of(message), message.model_dump_json())
+        return
+    delay = max(backoff(message.attempt), retry_after or timedelta(0))
+    log.warning("%s; trying again in %d s (try %d)", error, delay.total_seconds(), message.attempt + 1)
+    await ports.work.send(message.model_copy(update={"attempt": message.attempt + 1}), delay=delay)
+
+
+def backoff(attempt: int) -> timedelta:
+    """2 s, 4 s, 8 s … up to 15 minutes."""
+    return min(_LONGEST, timedelta(seconds=2 << min(attempt, 20)))

@@ -1,0 +1,203 @@
+"""From a snapshot to findings that say what is now true, and what policy wants done about it."""
+
+from __future__ import annotations
+
+import logging
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from hubwarden.domain.decision import decide
+from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, State, finding_id
+from hubwarden.domain.rule import Mode, Rule
+from hubwarden.domain.snapshot import Snapshot
+from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
+from hubwarden.service.errors import StaleWriteError
+from hubwarden.service.ledger import enter
+from hubwarden.service.ports import Ports, Stored
+
+
+log = logging.getLogger(__name__)
+
+_RACES_RUN = 5
+_UNDECIDED = IN_FLIGHT | {State.REJECTED, State.EXPIRED, State.FAILED, State.RESOLVED}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What made us look. ``actor`` and ``changed_at`` (UTC) are known where an event told them."""
+
+    why: str
+    actor: Actor | None = None
+    changed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at a hub came to."""
+
+    snapshot: Snapshot
+    verdicts: dict[str, tuple[Verdict, ...]]
+    findings: tuple[Stored[Finding], ...]
+
+    @property
+    def unknown(self) -> dict[str, str]:
+        """Rule id → why it could not be judged."""
+        return {
+            rule: verdict.reason
+            for rule, verdicts in self.verdicts.items()
+            for verdict in verdicts
+            if isinstance(verdict, Unknown)
+        }
+
+    @property
+    def drifting(self) -> bool:
+        """Whether any rule does not hold."""
+        return any(isinstance(verdict, Drift) for verdicts in self.verdicts.values() for verdict in verdicts)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Rule id → compliant, drift or unknown, the worst that was said."""
+        return {rule: _word(verdicts) for rule, verdicts in self.verdicts.items()}
+
+    def approved(self) -> tuple[Stored[Finding], ...]:
+        """The findings that may be fixed now."""
+        return tuple(stored for stored in self.findings if stored.value.state is State.APPROVED)
+
+    def drift_of(self, finding: Finding) -> Drift | None:
+        """The drift that this finding is about, where the snapshot shows it."""
+        drifts = (v for v in self.verdicts.get(finding.rule_id, ()) if isinstance(v, Drift))
+        return next((d for d in drifts if finding_id(finding.hub, finding.rule_id, d.subject) == finding.id), None)
+
+
+def judge(ports: Ports, snapshot: Snapshot) -> dict[str, tuple[Verdict, ...]]:
+    """Ask every rule that is not off. A detector that breaks leaves its rule unknown and the others alone."""
+    verdicts: dict[str, tuple[Verdict, ...]] = {}
+    for rule in ports.rules:
+        if ports.policy.mode_of(rule.id) is not Mode.OFF:
+            verdicts[rule.id] = _ask(ports, rule, snapshot)
+    return verdicts
+
+
+async def reconcile(ports: Ports, snapshot: Snapshot, cause: Cause) -> Look:
+    """Bring the hub's findings up to date with the snapshot, decide on each, and settle the tickets.
+
+    Nothing is written to Azure. A finding that somebody else writes meanwhile is read again and done again.
+    """
+    verdicts = judge(ports, snapshot)
+    for _ in range(_RACES_RUN):
+        try:
+            known = {stored.value.id: stored for stored in await ports.findings.of_hub(snapshot.hub)}
+            updates = list(_updates(ports, snapshot, verdicts, known, cause))
+            saved = [await enter(ports, update.before, update.after, update.reason) for update in updates]
+        except StaleWriteError:
+            continue
+        return Look(snapshot, verdicts, tuple(saved))
+    raise StaleWriteError(f"{snapshot.hub}: its findings keep changing under our hands")
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    before: Stored[Finding] | None
+    after: Finding
+    reason: str
+
+
+def _updates(
+    ports: Ports,
+    snapshot: Snapshot,
+    verdicts: dict[str, tuple[Verdict, ...]],
+    known: dict[str, Stored[Finding]],
+    cause: Cause,
+) -> Iterator[_Update]:
+    drifts = {
+        finding_id(snapshot.hub, rule_id, verdict.subject): (rule_id, verdict)
+        for rule_id, said in verdicts.items()
+        for verdict in said
+        if isinstance(verdict, Drift)
+    }
+    at = snapshot.taken_at
+    for id_, (rule_id, drift) in drifts.items():
+        before = known.get(id_)
+        if before is not None and before.value.judged_at > at:
+            yield _Update(before, before.value, "")
+            continue
+        finding = (
+            _new(ports, snapshot, rule_id, drift) if before is None else _seen(before.value, drift, at, cause)
+        )
+        yield _decided(ports, before, _informed(finding, cause))
+    for id_, stored in known.items():
+        if id_ in drifts:
+            continue
+        finding = stored.value
+        newer = finding.judged_at <= at
+        if newer and finding.state is not State.RESOLVED and _holds(verdicts.get(finding.rule_id, ())):
+            reason = f"{cause.why}: the hub no longer shows it"
+            yield _Update(stored, finding.after(Event.CLEARED, at=at, reason=reason), reason)
+        else:
+            yield _Update(stored, finding, "")
+
+
+def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift) -> Finding:
+    rule = next(rule for rule in ports.rules if rule.id == rule_id)
+    return Finding(
+        hub=snapshot.hub,
+        rule_id=rule_id,
+        subject=drift.subject,
+        severity=rule.severity,
+        summary=drift.summary,
+        evidence=drift.evidence,
+        first_seen=snapshot.taken_at,
+        last_seen=snapshot.taken_at,
+    )
+
+
+def _seen(finding: Finding, drift: Drift, at: datetime, cause: Cause) -> Finding:
+    seen = finding.after(Event.SEEN, at=at, reason=f"{cause.why}: {drift.summary}")
+    return replace(seen, summary=drift.summary, evidence=drift.evidence)
+
+
+def _informed(finding: Finding, cause: Cause) -> Finding:
+    """Who did it is known of a drift that is new; a change by anybody may have removed what Azure refused for."""
+    if cause.actor is not None and finding.state is State.OPEN:
+        finding = replace(finding, actor=cause.actor)
+    obstacle = finding.obstacle
+    if obstacle and obstacle.retry_at and cause.changed_at and cause.changed_at > obstacle.since:
+        finding = replace(finding, obstacle=None)
+    return finding
+
+
+def _decided(ports: Ports, before: Stored[Finding] | None, finding: Finding) -> _Update:
+    if finding.state is State.FAILED:
+        reason = finding.history[-1].reason
+        return _Update(before, finding.after(Event.TICKET, at=finding.last_seen, reason=reason), reason)
+    if finding.state in _UNDECIDED:
+        return _Update(before, finding, "")
+    now = ports.clock.now()
+    decision = decide(finding, ports.remediators.get(finding.rule_id), ports.policy, now)
+    event = Event(decision.action.value)
+    decided = finding.after(event, at=now, reason=decision.reason)
+    if decided.state is finding.state:
+        return _Update(before, finding, "")
+    return _Update(before, decided, decision.reason)
+
+
+def _holds(verdicts: Sequence[Verdict]) -> bool:
+    """Whether the rule was judged at all: what is unknown closes nothing."""
+    return bool(verdicts) and not any(isinstance(verdict, Unknown) for verdict in verdicts)
+
+
+def _ask(ports: Ports, rule: Rule, snapshot: Snapshot) -> tuple[Verdict, ...]:
+    try:
+        verdicts = tuple(rule.detect(snapshot, ports.policy.settings_of(rule)))
+    except Exception as error:
+        log.exception("the detector of %s broke on %s", rule.id, snapshot.hub)
+        return (Unknown(f"the detector itself failed ({type(error).__name__}); this is a bug in hubwarden"),)
+    return verdicts or (Unknown("the detector said nothing; this is a bug in hubwarden"),)
+
+
+def _word(verdicts: Sequence[Verdict]) -> str:
+    if any(isinstance(verdict, Drift) for verdict in verdicts):
+        return "drift"
+    return "compliant" if all(isinstance(verdict, Compliant) for verdict in verdicts) else "unknown"

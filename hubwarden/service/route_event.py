@@ -1,0 +1,54 @@
+"""route_event: an event only says *look at this hub*."""
+
+from __future__ import annotations
+
+import logging
+
+from collections.abc import Mapping
+from typing import Any
+
+from hubwarden.domain.finding import Actor
+from hubwarden.service.events import Ignored, Sighting, read_event
+from hubwarden.service.messages import EvaluateMessage
+from hubwarden.service.ports import Clock, WorkQueue
+
+
+log = logging.getLogger(__name__)
+
+
+async def route_event(
+    event: Mapping[str, Any], *, own: Actor, work: WorkQueue, clock: Clock
+) -> Sighting | Ignored:
+    """Send oneself a message to look at the event's hub.
+
+    Events of our own writes are dropped: verify covers them. Nothing here needs the policy file, so no event is
+    lost while that is broken.
+
+    Args:
+        event: as Event Grid sent it, in either schema.
+        own: our own identity, as far as it is known.
+        work: where the message goes.
+        clock: the time.
+    """
+    read = read_event(event)
+    if isinstance(read, Sighting) and _same(read.actor, own):
+        read = Ignored(f"our own change of {read.hub}")
+    if isinstance(read, Ignored):
+        log.info("event %s ignored: %s", str(event.get("id"))[:100], read.reason)
+        return read
+    message = EvaluateMessage(
+        hub=read.hub.path,
+        asked_at=clock.now(),
+        cause=f"event {read.operation}",
+        actor=read.actor,
+        changed_at=read.changed_at,
+    )
+    await work.send(message)
+    log.info("event %s: %s by %s, will look at %s", event.get("id"), read.operation, read.actor, read.hub)
+    return read
+
+
+def _same(actor: Actor, own: Actor) -> bool:
+    if own.object_id and actor.object_id:
+        return actor.object_id.lower() == own.object_id.lower()
+    return bool(own.app_id and actor.app_id and actor.app_id.lower() == own.app_id.lower())

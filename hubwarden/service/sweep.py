@@ -1,0 +1,175 @@
+"""sweep: look at every hub. Events can be lost; the sweep is the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from hubwarden.domain.hub_id import HubId, NotAHubError
+from hubwarden.domain.jsons import JsonObject
+from hubwarden.domain.snapshot import Snapshot
+from hubwarden.service.errors import AzureError, HubGoneError, StorageUnavailableError, TransientError
+from hubwarden.service.evaluate import bury_hub, follow_up, remember
+from hubwarden.service.messages import EvaluateMessage, SweepMessage
+from hubwarden.service.observe import observe, snapshot_of
+from hubwarden.service.ports import Ports, SweepRecord
+from hubwarden.service.put_off import put_off
+from hubwarden.service.reconcile import Cause, Look, reconcile
+
+
+log = logging.getLogger(__name__)
+
+_HUBS_AT_ONCE: Final = 16
+_SOON: Final = timedelta(seconds=10)
+_CAUSE: Final = Cause("sweep")
+
+
+@dataclass(slots=True)
+class _Tally:
+    seen: set[HubId] = field(default_factory=set)
+    evaluated: int = 0
+    drifting: int = 0
+    unknown: dict[str, str] = field(default_factory=dict)
+    dead: dict[str, str] = field(default_factory=dict)
+
+    def count(self, look: Look) -> None:
+        """Enter one hub that was read."""
+        if look.snapshot.dead:
+            self.dead[look.snapshot.hub.path] = f"the hub is {look.snapshot.dead}"
+        elif look.unknown:
+            self.unknown[look.snapshot.hub.path] = "; ".join(
+                f"{rule}: {reason}" for rule, reason in look.unknown.items()
+            )
+        else:
+            self.evaluated += 1
+            self.drifting += look.drifting
+
+
+async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
+    """Look at every hub of every subscription that policy names, or of the one that is to be swept again.
+
+    A subscription or hub that cannot be read hides no other: it is counted as unknown, with the reason, and
+    asked for again by a message. Costs one list per subscription, and one read per known hub that the list
+    does not show: deleted, or not for us to see any more.
+    """
+    subscriptions = [again.subscription] if again else list(ports.policy.subscriptions)
+    started_at = ports.clock.now()
+    tally = _Tally()
+    async with asyncio.TaskGroup() as group:
+        for subscription in subscriptions:
+            message = again or SweepMessage(subscription=subscription)
+            group.create_task(_sweep_subscription(ports, message, tally))
+    record = _record(subscriptions, started_at, ports.clock.now(), tally)
+    await ports.records.add_sweep(record)
+    await ports.audit.append("sweep", {
+        "summary": record.summary,
+        "subscriptions": list(subscriptions),
+        "unknown": dict(record.unknown),
+        "dead": dict(record.dead),
+    })  # fmt: skip
+    log.log(logging.INFO if record.complete else logging.WARNING, "sweep: %s%s", record.summary,
+            "".join(f"; {path}: {reason}" for path, reason in record.unknown.items()))  # fmt: skip
+    return record
+
+
+async def _sweep_subscription(ports: Ports, message: SweepMessage, tally: _Tally) -> None:
+    subscription = message.subscription
+    known = [record.hub async for record in ports.records.of_subscription(subscription)]
+    listed: set[HubId] = set()
+    failure: AzureError | None = None
+    taken_at = ports.clock.now()
+    async with asyncio.TaskGroup() as group:
+        limit = asyncio.Semaphore(_HUBS_AT_ONCE)
+        try:
+            async for body in ports.hubs.list_hubs(subscription):
+                hub = _hub_of(body)
+                if hub is not None and hub not in listed:
+                    listed.add(hub)
+                    group.create_task(_look(ports, limit, snapshot_of(hub, body, taken_at), tally))
+        except AzureError as error:
+            failure = error
+    unlisted = [hub for hub in known if hub not in listed]
+    if failure is not None:
+        await _not_listed(ports, message, failure, unlisted, tally)
+        return
+    for hub in unlisted:
+        await _look_for(ports, hub, tally)
+
+
+async def _not_listed(
+    ports: Ports, message: SweepMessage, error: AzureError, hubs: Sequence[HubId], tally: _Tally
+) -> None:
+    tally.unknown[f"/subscriptions/{message.subscription}"] = str(error)
+    for hub in hubs:
+        tally.seen.add(hub)
+        tally.unknown[hub.path] = f"its subscription could not be listed: {error}"
+    if isinstance(error, TransientError):
+        await put_off(ports, message, error, retry_after=error.retry_after)
+
+
+async def _look(ports: Ports, limit: asyncio.Semaphore, snapshot: Snapshot, tally: _Tally) -> None:
+    async with limit:
+        tally.seen.add(snapshot.hub)
+        if not snapshot.at_rest and not snapshot.dead:
+            tally.unknown[snapshot.hub.path] = "an operation is running on the hub; it is looked at again soon"
+            await _ask_again(ports, snapshot.hub)
+            return
+        try:
+            tally.count(await _settle(ports, snapshot))
+        except StorageUnavailableError:
+            raise
+        except Exception as error:
+            log.exception("the sweep could not judge %s", snapshot.hub)
+            tally.unknown[snapshot.hub.path] = f"hubwarden failed on it: {type(error).__name__}: {error}"
+            await _ask_again(ports, snapshot.hub)
+
+
+async def _look_for(ports: Ports, hub: HubId, tally: _Tally) -> None:
+    """A hub that we know and the list does not show: gone, or hidden from us; only a read can tell."""
+    try:
+        tally.count(await _settle(ports, await observe(ports, hub)))
+    except HubGoneError:
+        await bury_hub(ports, hub, "the hub is gone")
+        return
+    except TransientError as error:
+        tally.unknown[hub.path] = str(error)
+        await _ask_again(ports, hub, error.retry_after)
+    tally.seen.add(hub)
+
+
+async def _settle(ports: Ports, snapshot: Snapshot) -> Look:
+    look = await reconcile(ports, snapshot, _CAUSE)
+    await remember(ports, look)
+    await follow_up(ports, look)
+    return look
+
+
+async def _ask_again(ports: Ports, hub: HubId, retry_after: timedelta | None = None) -> None:
+    message = EvaluateMessage(hub=hub.path, asked_at=ports.clock.now(), cause="sweep")
+    await ports.work.send(message, delay=retry_after or _SOON)
+
+
+def _hub_of(body: JsonObject) -> HubId | None:
+    try:
+        return HubId.parse(str(body.get("id")))
+    except NotAHubError as error:
+        log.warning("a list of hubs holds something else: %s", error)
+        return None
+
+
+def _record(subscriptions: Sequence[str], started: datetime, finished: datetime, tally: _Tally) -> SweepRecord:
+    return SweepRecord(
+        subscriptions=tuple(subscriptions),
+        started_at=started,
+        finished_at=finished,
+        hubs=len(tally.seen) - len(tally.dead),
+        evaluated=tally.evaluated,
+        drifting=tally.drifting,
+        unknown=tally.unknown,
+        dead=tally.dead,
+    )

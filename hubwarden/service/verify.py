@@ -1,0 +1,153 @@
+"""verify: see whether a fix has taken. Only what is proven on the hub ends a finding."""
+
+from __future__ import annotations
+
+import logging
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from hubwarden.domain.finding import IN_FLIGHT, Event, Finding, State
+from hubwarden.domain.snapshot import Facet, Snapshot
+from hubwarden.service.errors import HubGoneError, TransientError
+from hubwarden.service.evaluate import bury_hub, follow_up, remember
+from hubwarden.service.fingerprint import changed_since
+from hubwarden.service.ledger import enter, move
+from hubwarden.service.messages import VerifyMessage
+from hubwarden.service.observe import observe
+from hubwarden.service.ports import Ports, Stored
+from hubwarden.service.reconcile import Cause, Look, judge, reconcile
+from hubwarden.service.remediate import give_to_people
+
+
+log = logging.getLogger(__name__)
+
+_UNCERTAIN_TRIES: Final = 3
+# A read right after a write can miss the hub (RECORDINGS §3.13).
+_GONE_TRIES: Final = 4
+_LONGEST: Final = timedelta(seconds=30)
+
+
+async def verify(ports: Ports, message: VerifyMessage) -> None:
+    """Look after the fix with this digest until the hub is at rest, then evaluate all rules of the hub again."""
+    hub = message.hub_id
+    fixes = [stored for stored in await ports.findings.of_hub(hub) if _is_of(stored.value, message.digest)]
+    if not fixes:
+        log.info("the fix %s of %s is over already", message.digest, hub)
+        return
+    wait = _worker_may_live(ports, fixes)
+    if wait is not None:
+        await ports.work.send(message, delay=wait)
+        return
+    fixes = [await _doubt(ports, fix) if fix.value.state is State.EXECUTING else fix for fix in fixes]
+    try:
+        snapshot = await observe(ports, hub)
+    except TransientError as error:
+        await _wait(ports, message, fixes, str(error), retry_after=error.retry_after)
+    except HubGoneError as error:
+        if message.attempt < _GONE_TRIES:
+            await _wait(ports, message, fixes, str(error))
+        else:
+            await bury_hub(ports, hub, "the hub is gone")
+    else:
+        await _conclude(ports, message, fixes, snapshot)
+
+
+async def _conclude(
+    ports: Ports, message: VerifyMessage, fixes: Sequence[Stored[Finding]], snapshot: Snapshot
+) -> None:
+    pending = _unsettled(snapshot, fixes)
+    if pending is not None:
+        await _wait(ports, message, fixes, pending)
+        return
+    seen = Look(snapshot, judge(ports, snapshot), ())
+    for fix in fixes:
+        if seen.drift_of(fix.value) is not None:
+            await _still_there(ports, fix)
+    look = await reconcile(ports, snapshot, Cause(await _verified(ports, fixes, snapshot)))
+    await remember(ports, look)
+    await follow_up(ports, look)
+
+
+def _is_of(finding: Finding, digest: str) -> bool:
+    return finding.state in IN_FLIGHT and finding.attempt is not None and finding.attempt.digest == digest
+
+
+def _worker_may_live(ports: Ports, fixes: Sequence[Stored[Finding]]) -> timedelta | None:
+    """How long the worker that claimed the fix may still be at it, or None where it is done or gone."""
+    deadlines = [fix.value.attempt.deadline for fix in fixes
+                 if fix.value.state is State.EXECUTING and fix.value.attempt]  # fmt: skip
+    left = max(deadlines, default=ports.clock.now()) - ports.clock.now()
+    return left + timedelta(seconds=1) if left > timedelta(0) else None
+
+
+async def _doubt(ports: Ports, fix: Stored[Finding]) -> Stored[Finding]:
+    reason = "the worker that carried out the fix was not heard of again; whether it wrote is not known"
+    return await move(ports, fix, Event.UNCERTAIN, reason)
+
+
+def _unsettled(snapshot: Snapshot, fixes: Sequence[Stored[Finding]]) -> str | None:
+    """Why it is too early to judge, or None. Every completed write gives the hub a new etag (RECORDINGS §2.4)."""
+    body = snapshot.read(Facet.HUB)
+    if snapshot.etag is None:
+        return f"the hub cannot be read: {getattr(body, 'reason', 'it came without an etag')}"
+    if not snapshot.at_rest and not snapshot.dead and body["properties"].get("provisioningState") != "Failed":
+        return "the operation on the hub is not over"
+    for fix in fixes:
+        attempt = fix.value.attempt
+        if fix.value.state is State.VERIFYING and attempt is not None and attempt.etag == snapshot.etag:
+            return "the hub still has the etag from before the write"
+    return None
+
+
+async def _wait(
+    ports: Ports,
+    message: VerifyMessage,
+    fixes: Sequence[Stored[Finding]],
+    why: str,
+    *,
+    retry_after: timedelta | None = None,
+) -> None:
+    """Come back later until the time is up; then people take over, for what is unknown is never compliant."""
+    if ports.clock.now() < message.give_up_at:
+        delay = max(min(_LONGEST, timedelta(seconds=2) * 1.5**message.attempt), retry_after or timedelta(0))
+        await ports.work.send(message.model_copy(update={"attempt": message.attempt + 1}), delay=delay)
+        return
+    for fix in fixes:
+        await give_to_people(ports, fix, Event.NO_EFFECT, f"the fix could not be verified in time: {why}")
+
+
+async def _still_there(ports: Ports, fix: Stored[Finding]) -> None:
+    finding, attempt = fix.value, fix.value.attempt
+    assert attempt is not None
+    if finding.state is State.AMBIGUOUS:
+        if finding.attempts < _UNCERTAIN_TRIES:
+            await move(ports, fix, Event.NOT_ARRIVED, "the drift is still there: the write did not arrive")
+            return
+        reason = (
+            f"after {finding.attempts} writes of which Azure never said whether they arrived, the drift is there"
+        )
+        await give_to_people(ports, fix, Event.NO_EFFECT, reason)
+        return
+    record = await ports.records.get(finding.hub)
+    last = record.value if record else None
+    if last and last.written_at and attempt.written_at and last.written_at > attempt.written_at:
+        reason = f"{last.written_by or 'somebody'} wrote the hub after our fix, and the drift is back"
+        again = finding.after(Event.OVERTAKEN, at=ports.clock.now(), reason=reason)
+        await enter(ports, fix, again, reason)
+        return
+    reason = "Azure accepted the fix and completed it, and the drift is still there"
+    await give_to_people(ports, fix, Event.NO_EFFECT, reason)
+
+
+async def _verified(ports: Ports, fixes: Sequence[Stored[Finding]], snapshot: Snapshot) -> str:
+    """What to write into the history, and a warning where something else changed during the fix."""
+    attempt = fixes[0].value.attempt
+    others = changed_since(attempt.fingerprint, snapshot.read(Facet.HUB)) if attempt else []
+    if not others:
+        return "verified"
+    await ports.audit.append("slipped", {"hub": snapshot.hub.path, "changed": list(others),
+                                         "plan": attempt.digest if attempt else None})  # fmt: skip
+    log.warning("%s: somebody else changed %s while it was being fixed", snapshot.hub, ", ".join(others))
+    return f"verified; meanwhile somebody else changed {', '.join(others)}"

@@ -1,0 +1,42 @@
+"""tls-minimum: raise the hub's minTlsVersion to the minimum, and never lower it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from detectors.tls_minimum import PATH, RULE, Settings, version_of
+from hubwarden.domain.jsons import get_at
+from hubwarden.domain.plan import Change, PlanError
+from hubwarden.domain.rule import Remediator, Safety
+from hubwarden.domain.snapshot import Facet, Snapshot, Unread
+from hubwarden.domain.verdict import Drift
+
+
+def plan(_: Drift, snapshot: Snapshot, settings: Settings) -> Iterator[Change]:
+    """One change: ``properties.minTlsVersion`` becomes the minimum.
+
+    Raises:
+        PlanError: the hub was not read, or its value is already as high: a fix never lowers.
+    """
+    body = snapshot.read(Facet.HUB)
+    if isinstance(body, Unread):
+        raise PlanError(f"{snapshot.hub} was not read: {body.reason}")
+    found, minimum = get_at(body, PATH), version_of(settings.minimum)
+    version = version_of(found)
+    if minimum is None or (version is not None and version >= minimum):
+        raise PlanError(f"{snapshot.hub} has minTlsVersion {found!r} already; {settings.minimum} is not higher")
+    yield Change(PATH, found, settings.minimum, RULE.id)
+
+
+REMEDIATOR: Final = Remediator(
+    rule_id=RULE.id,
+    safety=Safety.AUTO,
+    why=(
+        "IoT Hub itself stopped accepting TLS 1.0 and 1.1 on 31 August 2025, so raising the minimum to 1.2 "
+        "cuts off no client that could still connect; devices that offer only weak ciphers may be."
+    ),
+    write_actions=("Microsoft.Devices/IotHubs/write", "Microsoft.Devices/IotHubs/read"),
+    paths=(PATH,),
+    plan=plan,
+)
