@@ -63,6 +63,9 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
         f"Who changed it: {finding.actor or 'not known; no event told'}",
         f"Why no machine fixed it: {finding.history[-1].reason}",
     ]
+    if finding.obstacle and finding.obstacle.retry_at:
+        again = f"{finding.obstacle.retry_at:%Y-%m-%d %H:%M} UTC"
+        lines.append(f"What happens next: hubwarden tries again on {again}, or once somebody changes the hub.")
     if finding.state is State.AWAITING_APPROVAL:
         lines.append("Waiting for an approval: nothing was changed. This version has no approval channel yet;"
                      " fix it by hand, or set the rule's mode to auto.")  # fmt: skip

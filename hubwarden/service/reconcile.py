@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hubwarden.domain.decision import decide
-from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, State, finding_id
+from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, State, Step, finding_id
 from hubwarden.domain.rule import Mode, Rule
 from hubwarden.domain.snapshot import Snapshot
 from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
@@ -111,35 +111,35 @@ def _updates(
     known: dict[str, Stored[Finding]],
     cause: Cause,
 ) -> Iterator[_Update]:
+    """What each finding becomes. One that a newer snapshot has spoken about is left as it is."""
     drifts = {
         finding_id(snapshot.hub, rule_id, verdict.subject): (rule_id, verdict)
         for rule_id, said in verdicts.items()
         for verdict in said
         if isinstance(verdict, Drift)
     }
-    at = snapshot.taken_at
     for id_, (rule_id, drift) in drifts.items():
         before = known.get(id_)
-        if before is not None and before.value.judged_at > at:
-            yield _Update(before, before.value, "")
-            continue
-        finding = (
-            _new(ports, snapshot, rule_id, drift) if before is None else _seen(before.value, drift, at, cause)
-        )
-        yield _decided(ports, before, _informed(finding, cause))
-    for id_, stored in known.items():
-        if id_ in drifts:
-            continue
-        finding = stored.value
-        newer = finding.judged_at <= at
-        if newer and finding.state is not State.RESOLVED and _holds(verdicts.get(finding.rule_id, ())):
-            reason = f"{cause.why}: the hub no longer shows it"
-            yield _Update(stored, finding.after(Event.CLEARED, at=at, reason=reason), reason)
+        if before is None:
+            yield _decided(ports, None, _informed(_new(ports, snapshot, rule_id, drift, cause), cause))
+        elif before.value.judged_at <= snapshot.taken_at:
+            yield _decided(ports, before, _informed(_seen(before.value, drift, snapshot.taken_at, cause), cause))
         else:
-            yield _Update(stored, finding, "")
+            yield _Update(before, before.value, "")
+    for id_, stored in known.items():
+        if id_ not in drifts:
+            yield _unseen(stored, snapshot, verdicts.get(stored.value.rule_id, ()), cause)
 
 
-def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift) -> Finding:
+def _unseen(stored: Stored[Finding], snapshot: Snapshot, verdicts: Sequence[Verdict], cause: Cause) -> _Update:
+    finding = stored.value
+    if finding.state is State.RESOLVED or finding.judged_at > snapshot.taken_at or not _holds(verdicts):
+        return _Update(stored, finding, "")
+    reason = f"{cause.why}: the hub no longer shows it"
+    return _Update(stored, finding.after(Event.CLEARED, at=snapshot.taken_at, reason=reason), reason)
+
+
+def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Cause) -> Finding:
     rule = next(rule for rule in ports.rules if rule.id == rule_id)
     return Finding(
         hub=snapshot.hub,
@@ -150,6 +150,7 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift) -> Findin
         evidence=drift.evidence,
         first_seen=snapshot.taken_at,
         last_seen=snapshot.taken_at,
+        history=(Step(snapshot.taken_at, Event.SEEN, State.OPEN, f"{cause.why}: {drift.summary}"),),
     )
 
 

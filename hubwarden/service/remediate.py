@@ -206,10 +206,12 @@ async def _not_written(
             await _again(ports, message, fix, error, None)
         case DeniedError():
             for claim in fix.claims:
-                await give_to_people(ports, claim, Event.DENIED, str(error), retry_in=ports.timings.retry_denied)
+                reason = f"Azure refused and nothing was changed: {error}"
+                await give_to_people(ports, claim, Event.DENIED, reason, retry_in=ports.timings.retry_denied)
         case _:
             for claim in fix.claims:
-                await give_to_people(ports, claim, Event.REFUSED, str(error))
+                reason = f"Azure did not accept the change and nothing was changed: {error}"
+                await give_to_people(ports, claim, Event.REFUSED, reason)
 
 
 async def _again(

@@ -17,7 +17,8 @@ _IN_TEXT: Final = re.compile(
     r"(?!\*{4})[^\s;,\"'&]+",
     re.IGNORECASE,
 )
-_LOOKS_LIKE_A_KEY: Final = re.compile(r"[A-Za-z0-9+/]{42,}={0,2}|eyJ[\w-]+\.[\w-]+\.[\w-]*")
+# Base64 of 32 or 64 bytes, which Azure's keys are, or a JWT; a resource id is long too, but does not end in "=".
+_LOOKS_LIKE_A_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==|eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
 def redacted(body: Json) -> Any:

@@ -1,0 +1,45 @@
+# Two commands do everything: `make demo` shows the main job, `make test` runs every test. Both set up first.
+
+SHELL := /bin/bash
+VENV  := .venv
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+NODE_READY := node_modules/.ready
+
+.PHONY: demo up test lint unit setup schema clean
+
+demo: setup            ## Play the main job against a local Azure. KEEP=1 leaves everything running
+	@$(BIN)/python -m local.demo $(if $(KEEP),--keep)
+
+up: setup              ## Start the local stack and leave it running, with no script
+	@$(BIN)/python -m local.demo --no-script
+
+test: setup lint       ## Every check and every test
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: setup            ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+unit: setup            ## The tests that need nothing but Python
+	$(BIN)/pytest tests/unit $(PYTEST_ARGS)
+
+schema: setup          ## Write the JSON Schema of the policy file, for editors
+	$(BIN)/python -m hubwarden.schema > docs/policy.schema.json
+
+setup: $(READY) $(NODE_READY)
+
+# Python 3.13 or newer: from PATH, from pyenv, else fetched by uv.
+$(READY): requirements.txt constraints.txt pyproject.toml local/venv.sh
+	@bash local/venv.sh $(VENV)
+	@touch $@
+
+$(NODE_READY): package.json package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer" >&2; exit 1; }
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+clean:                 ## Remove what setup and the demo made
+	rm -rf $(VENV) node_modules .demo

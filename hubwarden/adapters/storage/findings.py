@@ -1,0 +1,58 @@
+"""Findings in a table: a partition a hub, a row a finding."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final
+
+from hubwarden.adapters.storage.account import StorageAccount
+from hubwarden.adapters.storage.rows import Column, Key, Shape
+from hubwarden.adapters.storage.table import Table
+from hubwarden.domain.finding import Finding
+from hubwarden.domain.hub_id import HubId
+from hubwarden.service.ports import Stored
+
+
+class TableFindings:
+    """FindingStore in the table ``hubwardenfindings``."""
+
+    def __init__(self, account: StorageAccount) -> None:
+        self._table = Table(account, FINDINGS)
+
+    async def of_hub(self, hub: HubId) -> Sequence[Stored[Finding]]:
+        """Every finding that the hub ever had."""
+        return [stored async for stored in self._table.values(_partition(hub))]
+
+    async def save(self, finding: Finding, etag: str | None) -> str:
+        """Write a finding read at this etag, or a new one; see Table.save."""
+        return await self._table.save(finding, etag)
+
+    async def everything(self) -> AsyncIterator[Finding]:
+        """Every finding of every hub."""
+        async for stored in self._table.values():
+            yield stored.value
+
+
+def _partition(hub: HubId) -> str:
+    return f"{hub.subscription}|{hub.resource_group}|{hub.name}"
+
+
+def _key(finding: Finding) -> Key:
+    return _partition(finding.hub), finding.id
+
+
+def _columns(finding: Finding) -> Mapping[str, Column]:
+    return {
+        "Hub": finding.hub.path,
+        "RuleId": finding.rule_id,
+        "Subject": finding.subject,
+        "Severity": finding.severity.value,
+        "State": finding.state.value,
+        "Summary": finding.summary,
+        "FirstSeen": finding.first_seen,
+        "LastSeen": finding.last_seen,
+        "Occurrences": finding.occurrences,
+    }
+
+
+FINDINGS: Final = Shape("hubwardenfindings", Finding, _key, _columns)

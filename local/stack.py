@@ -1,0 +1,286 @@
+"""The whole local stack: Azurite, the Azure simulator and the functions host, started in order, ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+
+from asyncio.subprocess import Process
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Self, cast
+
+import aiohttp
+
+from azure.core.exceptions import AzureError
+from azure.identity.aio import ClientSecretCredential
+from azure.mgmt.iothub.aio import IotHubClient
+
+from hubwarden.adapters.storage.account import StorageAccount
+from hubwarden.adapters.storage.findings import TableFindings
+from hubwarden.adapters.storage.hubs import TableHubs
+from hubwarden.adapters.tickets.builtin import BuiltinTickets
+from hubwarden.domain.jsons import JsonObject
+from local.azure_simulator.client import SimulatorClient
+from local.azurite import Azurite
+
+
+ROOT: Final = Path(__file__).parent.parent
+TENANT: Final = "11111111-2222-4333-8444-555555555555"
+SUBSCRIPTION: Final = "5ab5c71e-0000-4000-8000-000000000001"
+
+_START: Final = 40
+_STOP: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A principal of the simulated Entra tenant; with ``upn`` it is a human being."""
+
+    client_id: str
+    secret: str
+    name: str
+    upn: str | None = None
+
+
+HUBWARDEN: Final = Person("aaaaaaaa-0000-4000-8000-000000000001", "made-up-1", "hubwarden")
+SOMEBODY: Final = Person("bbbbbbbb-0000-4000-8000-000000000002", "made-up-2", "Robin Example", "robin@example.com")
+AUDITOR: Final = Person("cccccccc-0000-4000-8000-000000000003", "made-up-3", "independent auditor")
+
+
+class StackError(RuntimeError):
+    """A part of the stack did not start; the message says which, and where its log is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a stack can be told.
+
+    ``transition`` is how long a hub's PUT takes, in seconds; ``message_lease`` how long a killed host's messages
+    stay invisible (10 minutes in Azure); ``claim`` is HUBWARDEN_CLAIM_SECONDS.
+    """
+
+    transition: float = 1.0
+    message_lease: int = 600
+    claim: int = 60
+    sweep_schedule: str = "0 */15 * * * *"
+    port: int = 0
+    log_level: str = "INFO"
+
+
+class Stack:
+    """``async with Stack(folder, policy, hubs) as stack:`` — everything runs, hubwarden is subscribed to events.
+
+    Files that the stack needs and the logs of its parts go into ``folder``. Storage is in memory and outlives
+    ``kill_host``. Whatever way this process ends, its children end too.
+    """
+
+    def __init__(
+        self, folder: Path, policy: str, hubs: list[dict[str, Any]], options: Options | None = None
+    ) -> None:
+        self.folder = folder
+        self._policy = policy
+        self._seed = {"principals": [_principal(p) for p in (HUBWARDEN, SOMEBODY, AUDITOR)], "hubs": hubs}
+        self.options = options or Options()
+        self._azurite = Azurite()
+        self._simulator: Process | None = None
+        self._host: Process | None = None
+        self._closing = contextlib.AsyncExitStack()
+        self.arm = ""
+        self.ca_file = ""
+        self.control_url = ""
+        self.host: Mapping[str, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with contextlib.suppress(Exception):
+            await self._closing.aclose()
+        await _end(self._host)
+        await _end(self._simulator)
+        await asyncio.to_thread(self._azurite.stop)
+
+    @property
+    def connection_string(self) -> str:
+        """Of the storage account."""
+        return self._azurite.connection_string
+
+    @property
+    def events_url(self) -> str:
+        """Where Event Grid delivers to hubwarden."""
+        return f"{self.host['url']}/runtime/webhooks/eventgrid?functionName=on_azure_event"
+
+    @property
+    def health_url(self) -> str:
+        """The health page, with its key."""
+        return f"{self.host['url']}/api/health?code={self.host['function_keys']['health']}"
+
+    async def start_host(self) -> None:
+        """Start the functions host and have events delivered to it."""
+        settings = self.folder / "local.settings.json"
+        settings.write_text(json.dumps(self._local_settings(), indent=2), encoding="utf-8")
+        self._host, self.host = await self._launch(
+            "host",
+            *("local.functions_host", "--app-dir", str(ROOT), "--settings", str(settings)),
+            *("--port", str(self.options.port), "--enable-auth"),
+            *("--message-lease", str(self.options.message_lease)),
+        )
+        await self.sim.subscribe(f"{self.events_url}&code={self.host['eventgrid_key']}", name="hubwarden")
+
+    async def kill_host(self) -> None:
+        """SIGKILL: what a crash of the instance looks like."""
+        assert self._host is not None
+        self._host.kill()
+        await self._host.wait()
+
+    async def sweep(self) -> None:
+        """Run the timer by hand, as `func` lets one do; returns when a newer sweep is recorded."""
+        before = await self.records.last_sweep()
+        url = f"{self.host['url']}/admin/functions/sweep"
+        async with self.http.post(
+            url, json={"input": ""}, headers={"x-functions-key": self.host["master_key"]}
+        ) as a:
+            a.raise_for_status()
+        async with asyncio.timeout(60):
+            while (await self.records.last_sweep()) == before:  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.1)
+
+    async def health(self) -> tuple[int, JsonObject]:
+        """Status and body of the health page."""
+        async with self.http.get(self.health_url) as answer:
+            return answer.status, cast("JsonObject", await answer.json())
+
+    def arm_as(self, person: Person) -> IotHubClient:
+        """azure-mgmt-iothub, signed in as this person; closed with the stack."""
+        credential = ClientSecretCredential(
+            TENANT,
+            person.client_id,
+            person.secret,
+            authority=self.arm,
+            disable_instance_discovery=True,
+            connection_verify=self.ca_file,
+        )
+        client = IotHubClient(
+            credential,
+            SUBSCRIPTION,
+            base_url=self.arm,
+            credential_scopes=[f"{self.arm}/.default"],
+            connection_verify=self.ca_file,
+            polling_interval=0.2,
+        )
+        self._closing.push_async_callback(credential.close)
+        self._closing.push_async_callback(client.close)
+        return client
+
+    async def _start(self) -> None:
+        await asyncio.to_thread(self._azurite.start)
+        seed = self.folder / "seed.json"
+        seed.write_text(json.dumps(self._seed), encoding="utf-8")
+        self._simulator, ready = await self._launch(
+            "simulator",
+            *("local.azure_simulator", "--seed", str(seed), "--ca-dir", str(self.folder)),
+            *("--transition-seconds", str(self.options.transition), "--retry-scale", "0.05"),
+        )
+        self.arm, self.ca_file, self.control_url = ready["arm"], ready["ca_file"], ready["control"]
+        self.sim = await self._closing.enter_async_context(SimulatorClient(self.control_url, self.ca_file))
+        self.http = await self._closing.enter_async_context(aiohttp.ClientSession())
+        account = StorageAccount({"AzureWebJobsStorage": self.connection_string})
+        self._closing.push_async_callback(account.close)
+        self.findings, self.records = TableFindings(account), TableHubs(account)
+        self.tickets = BuiltinTickets(account)
+        self.account = account
+        await self.start_host()
+
+    def _local_settings(self) -> JsonObject:
+        policy = self.folder / "policy.yaml"
+        policy.write_text(self._policy, encoding="utf-8")
+        values: dict[str, Any] = {
+            "FUNCTIONS_WORKER_RUNTIME": "python",
+            "AzureWebJobsStorage": self.connection_string,
+            "SWEEP_SCHEDULE": self.options.sweep_schedule,
+            "HUBWARDEN_POLICY": str(policy),
+            "HUBWARDEN_CLAIM_SECONDS": str(self.options.claim),
+            "HUBWARDEN_CLOUD": "custom",
+            "HUBWARDEN_ARM_ENDPOINT": self.arm,
+            "HUBWARDEN_ARM_AUDIENCE": self.arm,
+            "HUBWARDEN_AUTHORITY": self.arm,
+            "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+            "AZURE_TENANT_ID": TENANT,
+            "AZURE_CLIENT_ID": HUBWARDEN.client_id,
+            "AZURE_CLIENT_SECRET": HUBWARDEN.secret,
+        }
+        return {"IsEncrypted": False, "Values": values}
+
+    async def _launch(self, name: str, *module: str) -> tuple[Process, dict[str, Any]]:
+        log = self.folder / f"{name}.log"
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("AZURE_", "HUBWARDEN_"))},
+            "SSL_CERT_FILE": self.ca_file or os.environ.get("SSL_CERT_FILE", ""),
+            "PYTHONUNBUFFERED": "1",
+        }
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", *module, "--parent-pid", str(os.getpid())),
+                cwd=ROOT,
+                env={key: value for key, value in environment.items() if value},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            async with asyncio.timeout(_START):
+                assert process.stdout is not None
+                line = await process.stdout.readline()
+                return process, json.loads(line)
+        except (TimeoutError, ValueError):
+            await _end(process)
+            told = "".join(log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[-15:])
+            raise StackError(f"the {name} did not start; the end of {log}:\n{told}") from None
+
+
+async def until_quiet(stack: Stack, *, hub: str, states: frozenset[str], patience: timedelta) -> None:
+    """Wait until a finding of the hub (its name) is in one of the states.
+
+    Raises:
+        TimeoutError: it never was; the message says where it stands.
+    """
+    seen = "no finding"
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience.total_seconds()):
+            while True:
+                with contextlib.suppress(AzureError):
+                    found = [f async for f in stack.findings.everything() if f.hub.name == hub]
+                    seen = ", ".join(f"{f.rule_id} is {f.state}" for f in found) or seen
+                    if any(f.state in states for f in found):
+                        return
+                await asyncio.sleep(0.1)
+    raise TimeoutError(f"{hub}: {seen}, not {' or '.join(sorted(states))} within {patience}")
+
+
+def _principal(person: Person) -> dict[str, Any]:
+    return {"client_id": person.client_id, "secret": person.secret, "name": person.name, "upn": person.upn}
+
+
+async def _end(process: Process | None) -> None:
+    if process is None or process.returncode is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(_STOP):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
