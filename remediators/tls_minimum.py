@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from detectors.tls_minimum import PATH, RULE, Settings, version_of
-from hubwarden.domain.jsons import get_at
+from hubwarden.domain.jsons import ABSENT, get_at
 from hubwarden.domain.plan import Change, PlanError
 from hubwarden.domain.rule import Remediator, Safety
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
 from hubwarden.domain.verdict import Drift
 
 
+_UNSET: Final = (ABSENT, None, "")
+
+
 def plan(_: Drift, snapshot: Snapshot, settings: Settings) -> Iterator[Change]:
     """One change: ``properties.minTlsVersion`` becomes the minimum.
 
     Raises:
-        PlanError: the hub was not read, or its value is already as high: a fix never lowers.
+        PlanError: the hub or its properties were not read, or its value is already as high, or is one that we
+            cannot compare: a fix never lowers.
     """
     body = snapshot.read(Facet.HUB)
     if isinstance(body, Unread):
         raise PlanError(f"{snapshot.hub} was not read: {body.reason}")
+    if not isinstance(get_at(body, PATH[:-1]), Mapping):
+        raise PlanError(f"{snapshot.hub}: Azure's answer does not hold the hub's properties")
     found, minimum = get_at(body, PATH), version_of(settings.minimum)
     version = version_of(found)
+    if version is None and found not in _UNSET:
+        raise PlanError(f"{snapshot.hub} has minTlsVersion {found!r}, which cannot be compared")
     if minimum is None or (version is not None and version >= minimum):
         raise PlanError(f"{snapshot.hub} has minTlsVersion {found!r} already; {settings.minimum} is not higher")
     yield Change(PATH, found, settings.minimum, RULE.id)

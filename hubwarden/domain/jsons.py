@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-
-import rfc8785
 
 
 type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
@@ -35,8 +34,13 @@ type MaybeJson = Json | _Absent
 
 
 def digest(value: Json) -> str:
-    """SHA-256 over the RFC 8785 canonical form: equal documents have equal digests, whatever their key order."""
-    return f"sha256:{hashlib.sha256(rfc8785.dumps(value)).hexdigest()}"
+    """SHA-256 over a canonical form: equal documents have equal digests, whatever their key order.
+
+    The form is JSON with sorted keys, no white space and ASCII only. RFC 8785 is not it: that cannot write every
+    integer that a hub may hold, and writes 1 and 1.0 alike.
+    """
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
 def get_at(document: Mapping[str, Any], path: Path) -> MaybeJson:

@@ -48,10 +48,11 @@ class Table[T]:
                 lost is sent again. Read the row to know.
         """
         row = self._shape.to_row(value)
+        stale = (ResourceExistsError,) if etag is None else (ResourceModifiedError, ResourceNotFoundError)
         with reported(self._part):
             try:
                 written = await (self._insert(row) if etag is None else self._replace(row, etag))
-            except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
+            except stale:
                 raise StaleWriteError(f"{self._part}: {row['PartitionKey']} / {row['RowKey']}") from None
         return str(written["etag"])
 

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import re
+
+from pathlib import Path
+
+import pytest
+
+from detectors import RULES
+from hubwarden.domain.rule import Mode, Safety
+from remediators import REMEDIATORS
+
+
+ROOT = Path(__file__).parents[2]
+PERMISSION = re.compile(r"[A-Z]\w+(\.[A-Z]\w+)+(/\w+)+/(read|write|delete|\w+/action)")
+
+
+def stems(folder):
+    return {path.stem.replace("_", "-") for path in (ROOT / folder).glob("*.py") if not path.stem.startswith("_")}
+
+
+def module_stem(function):
+    return function.__module__.rpartition(".")[2].replace("_", "-")
+
+
+def test_every_detector_is_listed():
+    assert {rule.id for rule in RULES} == stems("detectors")
+
+
+def test_every_remediator_is_listed():
+    assert set(REMEDIATORS) == stems("remediators")
+
+
+def test_ids_are_unique():
+    assert len({rule.id for rule in RULES}) == len(RULES)
+    assert len({rule.id.replace("-", "_") for rule in RULES}) == len(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_rule(rule):
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", rule.id)
+    assert module_stem(rule.detect) == rule.id
+    assert rule.reads
+    assert all(PERMISSION.fullmatch(action) for action in rule.read_actions)
+    assert rule.read_actions
+    assert rule.default_mode not in {Mode.AUTO, Mode.APPROVE}
+    assert rule.settings() == rule.settings()
+    assert rule.reference.startswith("https://")
+    assert rule.benchmarks
+    for text in (rule.title, rule.risk, rule.recommendation):
+        assert text.strip() == text != ""
+    for text in (rule.manual_fix.cli, rule.manual_fix.bicep, rule.manual_fix.portal):
+        assert text
+    rule.manual_fix.cli.format(name="n", resource_group="g", subscription="s")
+
+
+@pytest.mark.parametrize("rule_id", REMEDIATORS)
+def test_remediator(rule_id):
+    remediator = REMEDIATORS[rule_id]
+    assert remediator.rule_id == rule_id
+    assert rule_id in {rule.id for rule in RULES}
+    assert module_stem(remediator.plan) == rule_id
+    assert remediator.safety in Safety
+    assert remediator.why
+    assert remediator.paths
+    assert all(path and all(isinstance(key, str) for key in path) for path in remediator.paths)
+    assert remediator.write_actions
+    assert all(PERMISSION.fullmatch(action) for action in remediator.write_actions)
+
+
+def test_the_registry_cannot_be_changed():
+    with pytest.raises(TypeError):
+        REMEDIATORS["x"] = None
+
+
+@pytest.mark.parametrize(
+    "action", ["Microsoft.Devices/IotHubs/listkeys/action", "Microsoft.Insights/diagnosticSettings/read"]
+)
+def test_a_permission_is_spelled_so(action):
+    assert PERMISSION.fullmatch(action)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "Microsoft.Devices/IotHubs",
+        "Microsoft.Devices/IotHubs/*",
+        "Microsoft.Devices/read",
+        "iothubs/read",
+        "*",
+        "",
+    ],
+)
+def test_a_permission_is_not_spelled_so(action):
+    assert not PERMISSION.fullmatch(action)
