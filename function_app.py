@@ -6,7 +6,6 @@ import json
 import logging
 import os
 
-from functools import cache
 from typing import Any
 
 import azure.functions as func
@@ -20,65 +19,62 @@ logging.getLogger("azure").setLevel(logging.WARNING)
 
 app = func.FunctionApp()
 
-
-@cache
-def hubwarden() -> Hubwarden:
-    """The service of this process."""
-    return Hubwarden(os.environ)
+# A wrong setting ends the start, with its name: no message is taken that could not be worked on.
+hubwarden = Hubwarden(os.environ)
 
 
 @app.event_grid_trigger(arg_name="event")
 async def on_azure_event(event: func.EventGridEvent) -> None:
     """Somebody wrote or deleted a resource. A failure makes Event Grid deliver the event again."""
-    await hubwarden().on_event(_plain(event))
+    await hubwarden.on_event(_plain(event))
 
 
 @app.timer_trigger(arg_name="timer", schedule="%SWEEP_SCHEDULE%", use_monitor=True)
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding wants it
     """Look at every hub."""
-    await hubwarden().on_sweep()
+    await hubwarden.on_sweep()
 
 
 @app.queue_trigger(arg_name="msg", queue_name=Queue.EVALUATE.value, connection="AzureWebJobsStorage")
 async def evaluate(msg: func.QueueMessage) -> None:
     """Look at one hub."""
-    await hubwarden().on_message(Queue.EVALUATE, _text(msg))
+    await hubwarden.on_message(Queue.EVALUATE, _text(msg))
 
 
 @app.queue_trigger(arg_name="msg", queue_name=Queue.REMEDIATE.value, connection="AzureWebJobsStorage")
 async def remediate(msg: func.QueueMessage) -> None:
     """Fix what is approved on one hub."""
-    await hubwarden().on_message(Queue.REMEDIATE, _text(msg))
+    await hubwarden.on_message(Queue.REMEDIATE, _text(msg))
 
 
 @app.queue_trigger(arg_name="msg", queue_name=Queue.VERIFY.value, connection="AzureWebJobsStorage")
 async def verify(msg: func.QueueMessage) -> None:
     """See whether a fix has taken."""
-    await hubwarden().on_message(Queue.VERIFY, _text(msg))
+    await hubwarden.on_message(Queue.VERIFY, _text(msg))
 
 
 @app.queue_trigger(arg_name="msg", queue_name=f"{Queue.EVALUATE}-poison", connection="AzureWebJobsStorage")
 async def evaluate_poison(msg: func.QueueMessage) -> None:
     """Keep what could not be evaluated."""
-    await hubwarden().on_poison(Queue.EVALUATE, _text(msg))
+    await hubwarden.on_poison(Queue.EVALUATE, _text(msg))
 
 
 @app.queue_trigger(arg_name="msg", queue_name=f"{Queue.REMEDIATE}-poison", connection="AzureWebJobsStorage")
 async def remediate_poison(msg: func.QueueMessage) -> None:
     """Keep what could not be remediated."""
-    await hubwarden().on_poison(Queue.REMEDIATE, _text(msg))
+    await hubwarden.on_poison(Queue.REMEDIATE, _text(msg))
 
 
 @app.queue_trigger(arg_name="msg", queue_name=f"{Queue.VERIFY}-poison", connection="AzureWebJobsStorage")
 async def verify_poison(msg: func.QueueMessage) -> None:
     """Keep what could not be verified."""
-    await hubwarden().on_poison(Queue.VERIFY, _text(msg))
+    await hubwarden.on_poison(Queue.VERIFY, _text(msg))
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding wants it
     """Say whether all is well: 200, or 503 where nothing is judged or fixed."""
-    said = await hubwarden().on_health()
+    said = await hubwarden.on_health()
     status = 200 if said["ready"] else 503
     return func.HttpResponse(json.dumps(said, indent=2), status_code=status, mimetype="application/json")
 

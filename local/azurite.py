@@ -84,6 +84,12 @@ class Azurite:
         self.stop()
 
     @property
+    def pid(self) -> int:
+        """The process id of the child."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def blob_url(self) -> str:
         """The account's Blob endpoint."""
         return self._endpoint("Blob")

@@ -119,6 +119,11 @@ class Stack:
         return self._azurite.connection_string
 
     @property
+    def azurite_pid(self) -> int:
+        """The process id of the storage emulator, for tests that freeze it."""
+        return self._azurite.pid
+
+    @property
     def events_url(self) -> str:
         """Where Event Grid delivers to hubwarden."""
         return f"{self.host['url']}/runtime/webhooks/eventgrid?functionName=on_azure_event"
