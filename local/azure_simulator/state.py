@@ -1,0 +1,74 @@
+"""Everything that one simulator knows."""
+
+from collections.abc import Callable
+
+from local.azure_simulator.access import AccessControl
+from local.azure_simulator.config import SimulatorConfig
+from local.azure_simulator.entra import Entra
+from local.azure_simulator.faults import Faults
+from local.azure_simulator.hub import Hub, HubFactory
+from local.azure_simulator.keys import KeyMaker
+from local.azure_simulator.locks import Locks
+from local.azure_simulator.operations import Operations
+from local.azure_simulator.requestlog import RequestLog
+from local.azure_simulator.throttle import Throttle
+from local.azure_simulator.wire import Call
+
+
+type Publish = Callable[[str, str, str, Call], None]
+"""`publish(kind, scope, action, call)`, with kind one of Write, Delete, Action."""
+
+
+class State:
+    """Hubs, locks, denials, tokens, operations, faults and the log; used from one event loop only."""
+
+    def __init__(self, config: SimulatorConfig, publish: Publish) -> None:
+        self.config = config
+        self.publish = publish
+        self.base_url = ""
+        self.entra = Entra(config.token_seconds)
+        self.factory = HubFactory(KeyMaker(config.seed))
+        self.access = AccessControl()
+        self.locks = Locks()
+        self.throttle = Throttle()
+        self.operations = Operations()
+        self.faults = Faults()
+        self.requests = RequestLog()
+        self.hubs: dict[str, Hub] = {}
+        self.deleted_at: dict[str, float] = {}
+        self._groups: set[tuple[str, str]] = set()
+
+    def add_hub(self, hub: Hub) -> None:
+        """Store the hub in place of one with its id, and its resource group with it."""
+        self.hubs[hub.path.key] = hub
+        self.deleted_at.pop(hub.path.key, None)
+        self.add_group(hub.path.subscription, hub.path.resource_group)
+
+    def add_group(self, subscription: str, group: str) -> None:
+        """Make a resource group exist."""
+        self._groups.add((subscription.lower(), group.lower()))
+
+    def has_group(self, subscription: str, group: str) -> bool:
+        """Whether the resource group exists."""
+        return (subscription.lower(), group.lower()) in self._groups
+
+    def hubs_of(self, subscription: str, group: str | None) -> list[Hub]:
+        """The hubs of a subscription or of one of its resource groups, oldest first."""
+        return [
+            hub
+            for hub in self.hubs.values()
+            if hub.path.subscription.lower() == subscription.lower()
+            and (group is None or hub.path.resource_group.lower() == group.lower())
+        ]
+
+    def reset(self) -> None:
+        """Forget all but the settings and the principals."""
+        self.operations.cancel_all()
+        self.hubs.clear()
+        self.deleted_at.clear()
+        self._groups.clear()
+        self.locks.clear()
+        self.access.denials.clear()
+        self.throttle.reset()
+        self.faults.clear()
+        self.requests.clear()
