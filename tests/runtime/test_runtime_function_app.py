@@ -39,7 +39,8 @@ HEAVY = (
 @pytest.fixture(scope="module")
 def indexed():
     command = [sys.executable, "-c", INDEX, str(ROOT), ",".join(HEAVY)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={"AzureWebJobsStorage": "UseDevelopmentStorage=true"})
+    env = {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

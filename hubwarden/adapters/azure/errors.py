@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from azure.core.exceptions import (
     AzureError as SdkError,
 )
 from azure.core.exceptions import (
     ClientAuthenticationError,
+    DecodeError,
     HttpResponseError,
+    IncompleteReadError,
     ServiceRequestError,
 )
 
@@ -34,8 +37,12 @@ from hubwarden.service.errors import (
 _GONE: Final = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "404002", "IotHubNotFound"})
 _LOCKED: Final = "ScopeLocked"
 _NEVER: Final = frozenset({"MissingSubscriptionRegistration", "OperationNotAllowed"})
-_ACTION: Final = re.compile(r"perform action '([^']+)'")
-_WAIT_IN_TEXT: Final = re.compile(r"try again after '?(\d+)'? seconds", re.IGNORECASE)
+# LinkedAuthorizationFailed names two actions: the one that is allowed first, then the one that is missing.
+_ACTION: Final = re.compile(r"not have (?:authorization|permission) to perform action(?:\(s\))? '([^']{1,200})'")
+_WAIT_IN_TEXT: Final = re.compile(r"try again after '?([0-9]{1,9})'? seconds", re.IGNORECASE)
+_WHOLE_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+_LONGEST_WAIT: Final = timedelta(days=1)
+_SUCCESS: Final = range(200, 300)
 _REQUEST_TIMEOUT: Final = 408
 _SERVER_ERROR: Final = 500
 
@@ -48,26 +55,38 @@ def translated(error: Exception, doing: str) -> AzureError:
         doing: what was tried, as in "reading <hub>"; every message begins with it.
     """
     response: Any = error.response if isinstance(error, HttpResponseError) else None
-    if response is not None:
+    if _no_token(error, response):
+        return TransientError(f"{doing}: no token could be had: {safe_text(str(error))}")
+    if response is not None and response.status_code not in _SUCCESS:
         code, message = _code_and_message(response)
         return _of_status(int(response.status_code), code, message, response.headers, doing)
-    if isinstance(error, ClientAuthenticationError):
-        return TransientError(f"{doing}: no token could be had: {safe_text(str(error))}")
-    if isinstance(error, (SdkError, TimeoutError)):
+    senseless = isinstance(error, DecodeError) and not isinstance(error, IncompleteReadError)
+    if response is None and isinstance(error, (SdkError, TimeoutError)) and not senseless:
         return TransientError(
-            f"{doing}: the connection broke ({type(error).__name__})", sent=not _never_connected(error)
+            f"{doing}: the connection broke ({type(error).__name__}: {safe_text(str(error), 300)})",
+            sent=not _never_connected(error),
         )
     return PermanentError(f"{doing}: the answer makes no sense ({type(error).__name__})")
+
+
+def _no_token(error: Exception, response: Any) -> bool:
+    """Whether this comes from where tokens do, whose errors have the same classes; ARM was not reached then."""
+    if response is None:
+        return isinstance(error, ClientAuthenticationError)
+    return "/subscriptions/" not in urlsplit(response.request.url).path.lower()
 
 
 def _of_status(  # noqa: PLR0911 - one answer a case
     status: int, code: str, message: str, headers: Mapping[str, str], doing: str
 ) -> AzureError:
-    said = f"{doing}: {status} {code}: {message}" if message else f"{doing}: {status} {code}".rstrip()
+    shown = safe_text(message)
+    said = ": ".join(part for part in (doing, f"{status} {code}".rstrip(), shown) if part)
     match status:
-        case 401 | 403:
+        case 401:
+            return TransientError(said)  # a token that ran out; the next one is fresh
+        case 403:
             action = _ACTION.search(message)
-            return DeniedError(said, missing_action=action[1] if action else None)
+            return DeniedError(said, missing_action=safe_text(action[1]) if action else None)
         case 404 if code in _GONE:
             return HubGoneError(said)
         case 409 if code == _LOCKED:
@@ -85,29 +104,30 @@ def _of_status(  # noqa: PLR0911 - one answer a case
 def retry_after(headers: Mapping[str, str], message: str = "", now: datetime | None = None) -> timedelta | None:
     """How long Azure asks to wait: seconds or a date in the header, else seconds in the text, else None."""
     value = next((headers[name] for name in headers if name.lower() == "retry-after"), "").strip()
-    if value.isdigit():
-        return timedelta(seconds=min(int(value), 86_400))
+    if _WHOLE_SECONDS.fullmatch(value):
+        return min(timedelta(seconds=int(value)), _LONGEST_WAIT)
     if value:
         try:
             wait = parsedate_to_datetime(value) - (now or datetime.now(UTC))
-        except (ValueError, TypeError):
-            return None
-        return max(timedelta(0), wait)
+        except (ValueError, TypeError, OverflowError):
+            pass  # neither seconds nor a date: perhaps the text says it
+        else:
+            return min(max(timedelta(0), wait), _LONGEST_WAIT)
     in_text = _WAIT_IN_TEXT.search(message)
-    return timedelta(seconds=int(in_text[1])) if in_text else None
+    return min(timedelta(seconds=int(in_text[1])), _LONGEST_WAIT) if in_text else None
 
 
 def _code_and_message(response: Any) -> tuple[str, str]:
-    """Both error shapes; ``code`` may be a number, and the body may be HTML (RECORDINGS §5)."""
+    """Both error shapes; ``code`` may be a number, and the body may be HTML (RECORDINGS §5). Message: raw."""
     try:
         body: Any = json.loads(response.text())
     except Exception:  # noqa: BLE001 - whatever is wrong with an error's body, its status still counts
         return "", ""
     inner = body.get("error", body) if isinstance(body, dict) else {}
     if not isinstance(inner, dict):
-        return "", safe_text(str(inner))
+        return "", str(inner or "")
     lowered = {str(name).lower(): value for name, value in inner.items()}
-    return safe_text(str(lowered.get("code", "")), 100), safe_text(str(lowered.get("message", "")))
+    return safe_text(str(lowered.get("code") or ""), 100), str(lowered.get("message") or "")
 
 
 def _never_connected(error: Exception) -> bool:

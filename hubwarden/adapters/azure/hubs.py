@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.errors import translated
-from hubwarden.adapters.azure.redaction import redacted
-from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.jsons import Json, JsonObject
+from hubwarden.adapters.azure.redaction import KEPT_BACK, redacted, safe_text
+from hubwarden.domain.hub_id import HubId, NotAHubError
+from hubwarden.domain.jsons import JsonObject
 from hubwarden.service.errors import PermanentError
 
 
 if TYPE_CHECKING:
+    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.mgmt.iothub.aio import IotHubClient
@@ -47,12 +48,12 @@ class ArmHubs:
         try:
             async with asyncio.timeout(_SECONDS * 10):
                 async for _ in pager.by_page():
-                    for body in cast("list[Json]", _object(pages.pop().text(), doing).get("value") or []):
+                    for body in _objects(pages.pop().text(), doing):
                         yield cast("JsonObject", redacted(body))
         except PermanentError:
             raise
-        except Exception as error:
-            raise translated(error, doing) from error
+        except Exception as error:  # noqa: BLE001 - whatever it is, a port raises its own errors only
+            raise translated(error, doing) from None  # the SDK's texts quote whole bodies
 
     async def get_hub(self, hub: HubId) -> JsonObject:
         """See HubPort."""
@@ -64,9 +65,11 @@ class ArmHubs:
                     hub.name,
                     cls=lambda response, _model, _headers: response.http_response.text(),
                 )
-        except Exception as error:
-            raise translated(error, doing) from error
-        return cast("JsonObject", redacted(_object(cast("str", text), doing)))
+            return cast("JsonObject", redacted(_object(cast("str", text), doing)))
+        except PermanentError:
+            raise
+        except Exception as error:  # noqa: BLE001 - see list_hubs
+            raise translated(error, doing) from None
 
     async def put_hub(self, hub: HubId, body: JsonObject, *, etag: str) -> None:
         """See HubPort.
@@ -74,13 +77,21 @@ class ArmHubs:
         The answer holds keys that nobody sent, so nothing but its status is looked at (RECORDINGS §3.4).
         """
         resource_group, name = _as_azure_spells_it(hub, body)
+        content = json.dumps(body)
+        if KEPT_BACK in content:
+            raise PermanentError(f"writing {hub}: Azure showed a key of it in clear, and writing it back would lose it")
         try:
             async with asyncio.timeout(_SECONDS):
                 await self._client(hub.subscription).iot_hub_resource.begin_create_or_update(
-                    resource_group, name, json.dumps(body).encode(), if_match=etag, polling=False
+                    resource_group,
+                    name,
+                    content.encode(),
+                    if_match=etag,
+                    polling=False,
+                    middlewares=(_only_once,),
                 )
-        except Exception as error:
-            raise translated(error, f"writing {hub}") from error
+        except Exception as error:  # noqa: BLE001 - see list_hubs
+            raise translated(error, f"writing {hub}") from None
 
     async def close(self) -> None:
         """Close the transport, which is all that the clients hold open."""
@@ -118,6 +129,28 @@ def _policies(credential: AsyncTokenCredential, scope: str) -> list[Any]:
     ]
 
 
+async def _only_once(request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
+    """Keep aiohttp from sending a PUT again when its connection breaks: the first may have taken effect.
+
+    The second would be refused then, as of a hub that is busy, and nobody would know who changed it.
+    """
+    import aiohttp  # noqa: PLC0415 - cold start
+
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(str(error)) from error
+
+
+def _objects(text: str, doing: str) -> list[JsonObject]:
+    hubs = _object(text, doing).get("value")
+    if not isinstance(hubs, list) or not all(isinstance(hub, dict) for hub in hubs):
+        raise PermanentError(f"{doing}: the answer is no list of JSON objects")
+    return cast("list[JsonObject]", hubs)
+
+
 def _object(text: str, doing: str) -> JsonObject:
     try:
         body = json.loads(text)
@@ -130,7 +163,12 @@ def _object(text: str, doing: str) -> JsonObject:
 
 def _as_azure_spells_it(hub: HubId, body: JsonObject) -> tuple[str, str]:
     """Resource group and name in the hub's own casing, so that a write does not change how it is spelled."""
-    parts = str(body.get("id", "")).strip("/").split("/")
-    if len(parts) == 8 and HubId.parse(str(body["id"])) == hub:  # noqa: PLR2004
-        return parts[3], parts[7]
-    raise PermanentError(f"writing {hub}: the body is of another hub: {body.get('id')!r}")
+    spelled = str(body.get("id"))
+    parts = spelled.strip("/").split("/")
+    try:
+        ours = len(parts) == 8 and HubId.parse(spelled) == hub  # noqa: PLR2004
+    except NotAHubError:
+        ours = False
+    if not ours:
+        raise PermanentError(f"writing {hub}: the body is of another hub: {safe_text(spelled, 200)}")
+    return parts[3], parts[7]

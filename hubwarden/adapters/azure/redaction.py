@@ -10,10 +10,17 @@ from hubwarden.domain.jsons import Json
 
 
 MASK: Final = "****"
+KEPT_BACK: Final = "****(kept back)"
+"""Stands for a key that Azure showed in clear. A body that holds it must never be written: the key would be lost."""
 
 _KEY_NAMES: Final = frozenset({"primarykey", "secondarykey", "sharedaccesskey", "accountkey", "accesskey"})
+# What Azure masks by itself in a GET. No more than that: whatever else is changed here, a write would change too.
+_IN_BODY: Final = re.compile(
+    r"(?P<name>\b(?:SharedAccessKey|AccountKey|SharedAccessSignature)\s*=\s*)(?!\*{4})[^\s;,\"']+", re.IGNORECASE
+)
 _IN_TEXT: Final = re.compile(
-    r"(?P<name>(?:SharedAccessKey|AccountKey|SharedAccessSignature|sig|code|Bearer)[=\s:\"]+)"
+    r"(?P<name>\b(?:SharedAccessKey|AccountKey|SharedAccessSignature|PrimaryKey|SecondaryKey|AccessKey)"
+    r"\W{0,3}[=:\s]\s*[\"']?|\b(?:sig|code|client_secret)=|\bBearer\s+(?=[\w.~+/-]{16}))"
     r"(?!\*{4})[^\s;,\"'&]+",
     re.IGNORECASE,
 )
@@ -22,27 +29,27 @@ _LOOKS_LIKE_A_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==|e
 
 
 def redacted(body: Json) -> Any:
-    """A copy in which every key is masked as Azure itself masks it; a mask that is sent back keeps the real key.
+    """A copy in which keys that Azure showed in clear are kept back; what Azure has masked itself stays as it is.
 
-    A GET holds no key, but a list can (RECORDINGS §2.2, §3.5).
+    Azure takes its own masks back and keeps the real key. A GET shows none, but a list can (RECORDINGS §2.2, §3.5).
     """
     if isinstance(body, dict):
         return {name: _masked(name, value) for name, value in body.items()}
     if isinstance(body, list):
         return [redacted(item) for item in body]
     if isinstance(body, str) and "=" in body:
-        return _IN_TEXT.sub(rf"\g<name>{MASK}", body) if "key=" in body.lower() else body
+        return _IN_BODY.sub(rf"\g<name>{KEPT_BACK}", body)
     return body
 
 
 def _masked(name: str, value: Json) -> Any:
-    if name.lower() in _KEY_NAMES and isinstance(value, str):
-        return MASK
+    if name.lower() in _KEY_NAMES and isinstance(value, str) and value != MASK:
+        return KEPT_BACK
     return redacted(value)
 
 
 def safe_text(text: str, longest: int = 500) -> str:
     """One line for people: no control characters, nothing that looks like a key or token, not too long."""
-    line = " ".join(text.split())
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     line = _LOOKS_LIKE_A_KEY.sub(MASK, _IN_TEXT.sub(rf"\g<name>{MASK}", line))
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
