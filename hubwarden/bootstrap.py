@@ -124,9 +124,10 @@ class Hubwarden:
 
     async def on_event(self, event: Mapping[str, Any]) -> None:
         """An Event Grid event arrived. It is kept even while the policy file is broken."""
-        if self._own is None:
-            self._own = await own_identity(self._credential, self.settings.cloud)
-        await route_event(event, own=self._own, work=self._work, clock=self._clock)
+        own = self._own or await own_identity(self._credential, self.settings.cloud)
+        if own != Actor():
+            self._own = own  # where no token was to be had, the next event asks again
+        await route_event(event, own=own, work=self._work, clock=self._clock)
 
     async def on_sweep(self) -> None:
         """It is time for a sweep."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -60,6 +62,6 @@ def _cloud(env: Mapping[str, str]) -> Cloud:
 
 def _claim(text: str) -> timedelta:
     """A claim that ends before its worker's longest request would let a second worker in."""
-    if not text.isdigit() or not _LONGEST_REQUEST <= int(text) <= 3600:  # noqa: PLR2004
+    if re.fullmatch(r"[0-9]{1,4}", text) is None or not _LONGEST_REQUEST <= int(text) <= 3600:  # noqa: PLR2004
         raise SettingsError(f"HUBWARDEN_CLAIM_SECONDS is {text!r}; allowed is {_LONGEST_REQUEST} to 3600")
     return timedelta(seconds=int(text))

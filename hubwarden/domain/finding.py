@@ -248,4 +248,4 @@ class Finding:
 def finding_id(hub: HubId, rule_id: str, subject: str) -> str:
     """A short name for hub × rule × subject; subjects are compared without case, as Azure does."""
     text = f"{hub.path}\n{rule_id}\n{subject.casefold()}"
-    return f"f-{hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]}"
+    return f"f-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:16]}"

@@ -29,7 +29,7 @@ async def bury(queue: Queue, text: str, *, graveyard: Graveyard, audit: AuditTra
         "queue": queue,
         "reason": reason,
         "kept": place,
-        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
     })  # fmt: skip
     log.error("a message of %s was buried as %s: %s", queue, place, reason)
     return reason

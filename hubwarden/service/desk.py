@@ -15,17 +15,19 @@ log = logging.getLogger(__name__)
 _FOR_PEOPLE = frozenset({State.TICKETED, State.AWAITING_APPROVAL})
 
 
-async def settle_ticket(ports: Ports, stored: Stored[Finding]) -> Stored[Finding]:
+async def settle_ticket(ports: Ports, stored: Stored[Finding], *, news: bool = False) -> Stored[Finding]:
     """Open or close the finding's ticket where its state asks for it and that was not done yet.
 
-    A ticket system that is down holds nothing up: the next look at the hub catches up.
+    With ``news``, a ticket that is open already is told why people must act now. A ticket system that is down
+    holds nothing up: the next look at the hub catches up.
 
     Raises:
         StaleWriteError: somebody else wrote the finding.
     """
     finding = stored.value
     wanted = finding.state in _FOR_PEOPLE
-    if wanted == finding.ticket_open or not (wanted or finding.state is State.RESOLVED):
+    settled = wanted == finding.ticket_open and not (wanted and news)
+    if settled or not (wanted or finding.state is State.RESOLVED):
         return stored
     try:
         if wanted:
@@ -35,8 +37,10 @@ async def settle_ticket(ports: Ports, stored: Stored[Finding]) -> Stored[Finding
     except Exception:
         log.exception("the ticket of %s (%s on %s) could not be settled", finding.id, finding.rule_id, finding.hub)
         return stored
-    settled = replace(finding, ticket_open=wanted)
-    return Stored(settled, await ports.findings.save(settled, stored.etag))
+    if wanted == finding.ticket_open:
+        return stored
+    known = replace(finding, ticket_open=wanted)
+    return Stored(known, await ports.findings.save(known, stored.etag))
 
 
 def _ticket(ports: Ports, finding: Finding) -> Ticket:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from hubwarden.domain.finding import IN_FLIGHT, Event, State
+from hubwarden.domain.finding import IN_FLIGHT, Event, Finding, State
 from hubwarden.domain.hub_id import HubId
+from hubwarden.service.desk import settle_ticket
 from hubwarden.service.errors import HubGoneError, StaleWriteError, TransientError
 from hubwarden.service.ledger import move
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, VerifyMessage
-from hubwarden.service.observe import observe
+from hubwarden.service.observe import busy, observe
 from hubwarden.service.ports import HubRecord, Ports, Stored
-from hubwarden.service.put_off import put_off
+from hubwarden.service.put_off import TRIES, backoff, put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
 
 
@@ -40,19 +43,24 @@ async def evaluate(ports: Ports, message: EvaluateMessage) -> Look | None:
         return None
     try:
         snapshot = await observe(ports, hub)
+        look = await reconcile(ports, snapshot, Cause(message.cause, message.actor, message.changed_at))
     except TransientError as error:
-        await ports.records.save(replace(record.value, looking_since=None), record.etag)
+        await _release(ports, record)
         await put_off(ports, message, error, retry_after=error.retry_after)
         return None
-    except HubGoneError:
-        await bury_hub(ports, hub, "the hub is gone")
+    except HubGoneError as error:
+        await _release(ports, record)
+        if not await not_found(ports, hub):
+            await put_off(ports, message, error)
         return None
-    cause = Cause(message.cause, message.actor, message.changed_at)
-    look = await reconcile(ports, snapshot, cause)
-    await remember(ports, look)
+    except Exception:
+        await _release(ports, record)
+        raise
     await follow_up(ports, look)
-    if look.snapshot.etag and not snapshot.at_rest and not snapshot.dead:
-        await ports.work.send(message.model_copy(update={"asked_at": ports.clock.now()}), delay=_IN_TRANSITION)
+    if busy(snapshot) and message.attempt < TRIES:
+        later = message.model_copy(update={"asked_at": ports.clock.now(), "attempt": message.attempt + 1})
+        await ports.work.send(later, delay=max(_IN_TRANSITION, backoff(message.attempt)))
+    await remember(ports, look)
     return look
 
 
@@ -61,8 +69,12 @@ async def follow_up(ports: Ports, look: Look) -> None:
     hub = look.snapshot.hub
     if look.approved():
         await ports.work.send(RemediateMessage(hub=hub.path))
+    await _look_after(ports, hub, look.findings)
+
+
+async def _look_after(ports: Ports, hub: HubId, findings: Sequence[Stored[Finding]]) -> None:
     now = ports.clock.now()
-    for stored in look.findings:
+    for stored in findings:
         attempt = stored.value.attempt
         if stored.value.state in IN_FLIGHT and attempt is not None and attempt.deadline < now:
             give_up_at = now + ports.timings.verify
@@ -92,12 +104,38 @@ async def remember(ports: Ports, look: Look) -> None:
         return
 
 
+async def remember_hub(ports: Ports, hub: HubId) -> None:
+    """Know of the hub before anything is found on it: what is known is looked for, even once no list shows it."""
+    with suppress(StaleWriteError):
+        await ports.records.save(HubRecord(hub), None)
+
+
+async def not_found(ports: Ports, hub: HubId) -> bool:
+    """A read says that there is no such hub: bury it, but for one that is being fixed.
+
+    A read just after a write can miss the hub (RECORDINGS §3.13), so that only verify may call it gone then.
+
+    Returns:
+        Whether it was buried.
+    """
+    findings = await ports.findings.of_hub(hub)
+    if any(stored.value.state in IN_FLIGHT for stored in findings):
+        await _look_after(ports, hub, findings)
+        return False
+    await bury_hub(ports, hub, "the hub is gone")
+    return True
+
+
 async def bury_hub(ports: Ports, hub: HubId, why: str) -> None:
-    """The hub does not exist any more: its findings are resolved and it is forgotten."""
+    """The hub does not exist any more: its findings are resolved, and it is forgotten once no ticket is open."""
+    settled = []
     for stored in await ports.findings.of_hub(hub):
-        if stored.value.state is not State.RESOLVED:
-            await move(ports, stored, Event.CLEARED, why)
-    await ports.records.forget(hub)
+        if stored.value.state is State.RESOLVED:
+            settled.append(await settle_ticket(ports, stored))
+        else:
+            settled.append(await move(ports, stored, Event.CLEARED, why))
+    if not any(stored.value.ticket_open for stored in settled):
+        await ports.records.forget(hub)
     log.info("%s: %s", hub, why)
 
 
@@ -106,10 +144,14 @@ async def _claim_look(ports: Ports, message: EvaluateMessage) -> Stored[HubRecor
     record = _noted(stored.value if stored else HubRecord(message.hub_id), message)
     if record.looked_at is not None and record.looked_at >= message.asked_at:
         log.info("%s was looked at since this was asked for: nothing to do", message.hub)
+        if stored is not None and record != stored.value:
+            await ports.records.save(record, stored.etag)
         return None
     now = ports.clock.now()
-    if _somebody_looks(record, now, ports.timings.look):
-        await ports.work.send(message, delay=_SOMEBODY_LOOKS)
+    since = record.looking_since
+    if since is not None and now - since < ports.timings.look:
+        # The longer that look takes, the likelier its worker is gone: wait as long again.
+        await ports.work.send(message, delay=max(_SOMEBODY_LOOKS, now - since))
         return None
     claimed = replace(record, looking_since=now)
     try:
@@ -119,13 +161,15 @@ async def _claim_look(ports: Ports, message: EvaluateMessage) -> Stored[HubRecor
         return None
 
 
+async def _release(ports: Ports, record: Stored[HubRecord]) -> None:
+    """The look came to nothing: let the next one begin at once."""
+    with suppress(StaleWriteError):
+        await ports.records.save(replace(record.value, looking_since=None), record.etag)
+
+
 def _noted(record: HubRecord, message: EvaluateMessage) -> HubRecord:
     """Keep who wrote the hub last, so that verify can tell an overtaken fix from one without effect."""
     changed_at = message.changed_at
     if changed_at is None or (record.written_at is not None and record.written_at >= changed_at):
         return record
     return replace(record, written_by=message.actor, written_at=changed_at)
-
-
-def _somebody_looks(record: HubRecord, now: datetime, lease: timedelta) -> bool:
-    return record.looking_since is not None and now - record.looking_since < lease

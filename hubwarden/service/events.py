@@ -43,18 +43,18 @@ class Ignored:
 
 def read_event(event: Mapping[str, Any]) -> Sighting | Ignored:
     """Say what an event is about. Whatever its shape, the answer is a value and never an exception."""
-    kind = event.get("eventType") or event.get("type")
+    kind = _text(event.get("eventType")) or _text(event.get("type"))
     if kind not in _TYPES:
-        return Ignored(f"an event of type {str(kind)[:100]!r} does not tell of a change to a hub")
+        return Ignored(f"an event of type {(kind or '')[:100]!r} does not tell of a change to a hub")
     data = _object(event.get("data"))
-    resource = data.get("resourceUri") or event.get("subject")
+    resource = _text(data.get("resourceUri"), 2000) or _text(event.get("subject"), 2000)
     try:
-        hub = HubId.parse(str(resource))
+        hub = HubId.parse(resource or "")
     except NotAHubError as error:
         return Ignored(str(error))
     return Sighting(
         hub=hub,
-        operation=str(data.get("operationName") or kind)[:200],
+        operation=_text(data.get("operationName")) or kind,
         actor=_actor(data),
         changed_at=_time(event.get("eventTime") or event.get("time")),
     )
@@ -63,10 +63,11 @@ def read_event(event: Mapping[str, Any]) -> Sighting | Ignored:
 def _actor(data: Mapping[str, Any]) -> Actor:
     claims = _object(data.get("claims"))
     evidence = _object(_object(data.get("authorization")).get("evidence"))
+    name = _text(claims.get("name"))
     return Actor(
         object_id=_text(claims.get(_OBJECT_ID) or claims.get("oid") or evidence.get("principalId")),
         app_id=_text(claims.get("appid") or claims.get("azp")),
-        name=_text(claims.get("name")),
+        name=None if name and "@" in name else name,  # some tokens hold an e-mail address there
     )
 
 
@@ -74,18 +75,19 @@ def _object(value: Any) -> Mapping[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(value: Any) -> str | None:
-    return value[:200] if isinstance(value, str) and value else None
+def _text(value: Any, longest: int = 200) -> str | None:
+    """A text as far as it can be sent on: half a surrogate pair cannot."""
+    return value[:longest].encode(errors="replace").decode() if isinstance(value, str) and value else None
 
 
 def _time(value: Any) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, AttributeError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from hubwarden.domain.jsons import Json, JsonObject, digest, dotted
@@ -29,6 +29,11 @@ def changed_since(before: Mapping[str, str], body: JsonObject) -> list[str]:
     """The members that are not as the fingerprint says, sorted."""
     now = fingerprint(body)
     return sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
+
+
+def member_of(path: Sequence[str]) -> str:
+    """The member that a change at this path shows in."""
+    return dotted(tuple(path[: 2 if path[0] == "properties" else 1]))
 
 
 def _members(body: JsonObject) -> Iterator[tuple[str, Json]]:

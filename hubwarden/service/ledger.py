@@ -21,11 +21,12 @@ async def enter(ports: Ports, before: Stored[Finding] | None, after: Finding, re
         StaleWriteError: somebody else wrote the finding first; nothing but an audit line was left behind.
         StorageUnavailableError: the audit trail or the table did not take it.
     """
-    if before is None or before.value.state is not after.state:
+    news = before is None or before.value.state is not after.state
+    if news:
         await _tell(ports, before.value.state if before else None, after, reason)
     if before is None or before.value != after:
         before = Stored(after, await ports.findings.save(after, before.etag if before else None))
-    return await settle_ticket(ports, before)
+    return await settle_ticket(ports, before, news=news)
 
 
 async def move(ports: Ports, stored: Stored[Finding], event: Event, reason: str) -> Stored[Finding]:

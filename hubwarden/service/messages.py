@@ -27,8 +27,8 @@ class MalformedMessageError(ValueError):
 def _hub(value: str) -> str:
     try:
         return HubId.parse(value).path
-    except NotAHubError as error:
-        raise ValueError(str(error)) from None
+    except NotAHubError:
+        raise ValueError("names no IoT Hub") from None
 
 
 class _Message(BaseModel):
@@ -90,6 +90,8 @@ _QUEUES: Final[Mapping[type[BaseModel], Queue]] = {
     VerifyMessage: Queue.VERIFY,
 }
 
+_NAMES: Final = frozenset(name for model in _QUEUES for name in (model.__name__, *model.model_fields))
+
 
 def queue_of(message: Message) -> Queue:
     """The queue that a message belongs on."""
@@ -106,5 +108,5 @@ def parse(queue: Queue, text: str) -> Message:
         return _READERS[queue].validate_json(text)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the text"
+        where = ".".join(part if part in _NAMES else "(key)" for part in map(str, first["loc"])) or "the text"
         raise MalformedMessageError(f"no message of {queue}: {where}: {first['msg']}") from None

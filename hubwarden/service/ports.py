@@ -232,9 +232,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """How long things may take. ``claim`` must outlast the longest write request of one worker."""
+    """How long things may take. ``claim`` must outlast ``write``, the longest write request of one worker."""
 
     claim: timedelta = timedelta(seconds=60)
+    write: timedelta = timedelta(seconds=30)
     look: timedelta = timedelta(seconds=60)
     verify: timedelta = timedelta(minutes=30)
     retry_denied: timedelta = timedelta(hours=24)

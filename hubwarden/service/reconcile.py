@@ -15,6 +15,7 @@ from hubwarden.domain.snapshot import Snapshot
 from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.ledger import enter
+from hubwarden.service.observe import busy
 from hubwarden.service.ports import Ports, Stored
 
 
@@ -26,11 +27,21 @@ _UNDECIDED = IN_FLIGHT | {State.REJECTED, State.EXPIRED, State.FAILED, State.RES
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What made us look. ``actor`` and ``changed_at`` (UTC) are known where an event told them."""
+    """What made us look. ``actor`` and ``changed_at`` (UTC) are known where an event told them.
+
+    ``verifies`` is the digest of the fix that is being verified: no other look moves a finding in flight.
+    """
 
     why: str
     actor: Actor | None = None
     changed_at: datetime | None = None
+    verifies: str | None = None
+
+    def may_move(self, finding: Finding) -> bool:
+        """Whether this look has a say about the finding."""
+        if finding.state not in IN_FLIGHT:
+            return True
+        return finding.attempt is not None and finding.attempt.digest == self.verifies
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,10 @@ class Look:
     def words(self) -> dict[str, str]:
         """Rule id → compliant, drift or unknown, the worst that was said."""
         return {rule: _word(verdicts) for rule, verdicts in self.verdicts.items()}
+
+    def judged(self, rule_id: str) -> bool:
+        """Whether the rule was asked and had an answer."""
+        return _holds(self.verdicts.get(rule_id, ()))
 
     def approved(self) -> tuple[Stored[Finding], ...]:
         """The findings that may be fixed now."""
@@ -122,18 +137,25 @@ def _updates(
         before = known.get(id_)
         if before is None:
             yield _decided(ports, None, _informed(_new(ports, snapshot, rule_id, drift, cause), cause))
-        elif before.value.judged_at <= snapshot.taken_at:
+        elif before.value.judged_at <= snapshot.taken_at and cause.may_move(before.value):
             yield _decided(ports, before, _informed(_seen(before.value, drift, snapshot.taken_at, cause), cause))
         else:
             yield _Update(before, before.value, "")
     for id_, stored in known.items():
         if id_ not in drifts:
-            yield _unseen(stored, snapshot, verdicts.get(stored.value.rule_id, ()), cause)
+            yield _unseen(ports, stored, snapshot, verdicts.get(stored.value.rule_id, ()), cause)
 
 
-def _unseen(stored: Stored[Finding], snapshot: Snapshot, verdicts: Sequence[Verdict], cause: Cause) -> _Update:
+def _unseen(
+    ports: Ports, stored: Stored[Finding], snapshot: Snapshot, verdicts: Sequence[Verdict], cause: Cause
+) -> _Update:
     finding = stored.value
-    if finding.state is State.RESOLVED or finding.judged_at > snapshot.taken_at or not _holds(verdicts):
+    stale = finding.judged_at > snapshot.taken_at
+    if finding.state is State.RESOLVED or stale or not cause.may_move(finding):
+        return _Update(stored, finding, "")
+    if ports.policy.mode_of(finding.rule_id) is Mode.OFF:
+        return _decided(ports, stored, finding)
+    if busy(snapshot) or not _holds(verdicts):
         return _Update(stored, finding, "")
     reason = f"{cause.why}: the hub no longer shows it"
     return _Update(stored, finding.after(Event.CLEARED, at=snapshot.taken_at, reason=reason), reason)
@@ -156,7 +178,8 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Ca
 
 def _seen(finding: Finding, drift: Drift, at: datetime, cause: Cause) -> Finding:
     seen = finding.after(Event.SEEN, at=at, reason=f"{cause.why}: {drift.summary}")
-    return replace(seen, summary=drift.summary, evidence=drift.evidence)
+    actor = None if finding.state is State.RESOLVED else finding.actor  # it came back: by whom is not known yet
+    return replace(seen, summary=drift.summary, evidence=drift.evidence, actor=actor)
 
 
 def _informed(finding: Finding, cause: Cause) -> Finding:
@@ -195,6 +218,8 @@ def _ask(ports: Ports, rule: Rule, snapshot: Snapshot) -> tuple[Verdict, ...]:
     except Exception as error:
         log.exception("the detector of %s broke on %s", rule.id, snapshot.hub)
         return (Unknown(f"the detector itself failed ({type(error).__name__}); this is a bug in hubwarden"),)
+    if not all(isinstance(verdict, Compliant | Drift | Unknown) for verdict in verdicts):
+        return (Unknown("the detector said something that is no verdict; this is a bug in hubwarden"),)
     return verdicts or (Unknown("the detector said nothing; this is a bug in hubwarden"),)
 
 

@@ -1,7 +1,7 @@
 """remediate: put right what is approved on one hub, in one write.
 
-The order is what makes it safe to stop at any point: fresh read → plan → claim (the row's etag lets one worker
-through) → a verify message for the case that this worker dies → audit line → PUT with If-Match → verify.
+The order is what makes it safe to stop at any point: fresh read → plan → a verify message for the case that this
+worker dies → claim (the row's etag lets one worker through) → audit line → PUT with If-Match → verify.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import logging
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from hubwarden.domain.finding import Attempt, Event, Finding, Obstacle, State
+from hubwarden.domain.finding import IN_FLIGHT, Attempt, Event, Finding, Obstacle, State
 from hubwarden.domain.jsons import JsonObject, differences, dotted
 from hubwarden.domain.plan import Change, Plan, PlanError
 from hubwarden.domain.snapshot import Facet, Snapshot
@@ -46,6 +46,12 @@ class _Fix:
     plan: Plan
     body: JsonObject
     claims: tuple[Stored[Finding], ...]
+    verify: VerifyMessage
+
+    @property
+    def claimed_until(self) -> datetime:
+        """When another worker may conclude that this one is gone."""
+        return min(claim.value.attempt.deadline for claim in self.claims if claim.value.attempt)
 
 
 async def remediate(ports: Ports, message: RemediateMessage) -> None:
@@ -54,17 +60,25 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
     if not ports.policy.watches(hub):
         log.warning("%s is in no subscription that the policy file names: not touched", hub)
         return
-    if not any(stored.value.state is State.APPROVED for stored in await ports.findings.of_hub(hub)):
+    states = {stored.value.state for stored in await ports.findings.of_hub(hub)}
+    if State.APPROVED not in states:
         log.info("nothing on %s is approved for fixing", hub)
+        return
+    if states & IN_FLIGHT:
+        await put_off(ports, message, ConflictError(f"another fix of {hub} is under way"))
         return
     try:
         snapshot = await observe(ports, hub)
     except TransientError as error:
         await put_off(ports, message, error, retry_after=error.retry_after)
-        return
     except HubGoneError:
         await bury_hub(ports, hub, "the hub is gone")
-        return
+    else:
+        await _fix(ports, message, snapshot)
+
+
+async def _fix(ports: Ports, message: RemediateMessage, snapshot: Snapshot) -> None:
+    hub = snapshot.hub
     look = await reconcile(ports, snapshot, Cause("read before a fix"))
     await remember(ports, look)
     if snapshot.etag is None:
@@ -74,24 +88,84 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
         await put_off(ports, message, ConflictError(f"an operation is running on {hub}"))
         return
     fix = await _prepare(ports, look)
-    if fix is not None:
+    if fix is None:
+        return
+    if await _alone(ports, fix):
         await _write(ports, message, fix)
+    else:
+        await _again(ports, message, fix, ConflictError(f"another fix of {hub} is under way"), None)
 
 
 async def _prepare(ports: Ports, look: Look) -> _Fix | None:
-    approved = look.approved()
-    if not approved:
+    fixable = [stored for stored in _shown(look) if await _may_be_fixed(ports, look, stored)]
+    if not fixable:
         return None
     try:
-        plan = make_plan(ports, look, [stored.value for stored in approved])
-        body = checked_body(plan, look.snapshot)
+        plan, body = _planned(ports, look, fixable)
     except PlanError as error:
-        log.error("no plan for %s: %s", look.snapshot.hub, error)  # noqa: TRY400
-        for stored in approved:
-            await give_to_people(ports, stored, Event.TICKET, f"no plan could be made: {error}")
+        for stored in fixable:
+            await _no_plan(ports, stored, str(error))
         return None
-    claims = await _claim(ports, plan, body, approved)
-    return None if claims is None else _Fix(plan, body, claims)
+    verify = await _guard(ports, plan)
+    claims = await _claim(ports, plan, body, fixable)
+    return None if claims is None else _Fix(plan, body, claims, verify)
+
+
+async def _guard(ports: Ports, plan: Plan) -> VerifyMessage:
+    """Before the claim: from then on somebody comes to look, whatever becomes of this worker."""
+    give_up_at = ports.clock.now() + ports.timings.verify
+    message = VerifyMessage(hub=plan.hub.path, digest=plan.digest, give_up_at=give_up_at)
+    await ports.work.send(message, delay=ports.timings.claim)
+    return message
+
+
+def _shown(look: Look) -> list[Stored[Finding]]:
+    """What is approved and shown by this snapshot, unless a newer one spoke; whoever took that sends a message."""
+    taken_at = look.snapshot.taken_at
+    return [
+        stored
+        for stored in look.approved()
+        if stored.value.judged_at <= taken_at and look.drift_of(stored.value) is not None
+    ]
+
+
+async def _may_be_fixed(ports: Ports, look: Look, stored: Stored[Finding]) -> bool:
+    """Whether a plan can be made for this finding alone; one that cannot be fixed holds up no other."""
+    if stored.value.attempts >= _TRIES:
+        reason = f"{_TRIES} tries did not end the drift; the last that is known: {stored.value.history[-1].reason}"
+        await give_to_people(ports, stored, Event.TICKET, reason, retry_in=ports.timings.retry_denied)
+        return False
+    try:
+        _planned(ports, look, [stored])
+    except PlanError as error:
+        why = str(error)
+    except Exception as error:
+        log.exception("the remediator of %s broke on %s", stored.value.rule_id, stored.value.hub)
+        why = f"the remediator itself failed ({type(error).__name__}); this is a bug in hubwarden"
+    else:
+        return True
+    await _no_plan(ports, stored, why)
+    return False
+
+
+def _planned(ports: Ports, look: Look, findings: Sequence[Stored[Finding]]) -> tuple[Plan, JsonObject]:
+    plan = make_plan(ports, look, [stored.value for stored in findings])
+    assert plan.digest
+    return plan, checked_body(plan, look.snapshot)
+
+
+async def _no_plan(ports: Ports, stored: Stored[Finding], why: str) -> None:
+    """Planning again writes nothing, so it may be tried once the hub has changed, or a day later."""
+    log.error("no plan for %s on %s: %s", stored.value.rule_id, stored.value.hub, why)
+    reason = f"no plan could be made: {why}"
+    await give_to_people(ports, stored, Event.TICKET, reason, retry_in=ports.timings.retry_denied)
+
+
+async def _alone(ports: Ports, fix: _Fix) -> bool:
+    """Whether no other fix of the hub is in flight. Asked after the claim, so that of two at most one goes on."""
+    ours = {claim.value.id for claim in fix.claims}
+    found = await ports.findings.of_hub(fix.plan.hub)
+    return not any(other.value.state in IN_FLIGHT and other.value.id not in ours for other in found)
 
 
 def make_plan(ports: Ports, look: Look, findings: Sequence[Finding]) -> Plan:
@@ -163,22 +237,23 @@ async def _claim(
 
 async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
     plan = fix.plan
-    now = ports.clock.now()
-    verify = VerifyMessage(hub=plan.hub.path, digest=plan.digest, give_up_at=now + ports.timings.verify)
-    await ports.work.send(verify, delay=ports.timings.claim)
     await ports.audit.append("write", _told(plan, fix.claims, outcome="about to be sent"))
+    if ports.clock.now() + ports.timings.write > fix.claimed_until:
+        late = ConflictError("getting ready took too long: the claim is about to end")
+        await _again(ports, message, fix, late, None)
+        return
     for change in plan.changes:
         log.info("plan for %s: %s (digest %s)", plan.hub, change, plan.digest)
     try:
         await ports.hubs.put_hub(plan.hub, fix.body, etag=plan.etag)
     except AzureError as error:
         await ports.audit.append("write", _told(plan, fix.claims, outcome=f"{type(error).__name__}: {error}"))
-        await _not_written(ports, message, fix, verify, error)
+        await _not_written(ports, message, fix, error)
         return
     await ports.audit.append("write", _told(plan, fix.claims, outcome="accepted"))
     for claim in fix.claims:
         await _written(ports, claim)
-    await ports.work.send(verify, delay=_FIRST_VERIFY)
+    await ports.work.send(fix.verify, delay=_FIRST_VERIFY)
 
 
 async def _written(ports: Ports, claim: Stored[Finding]) -> None:
@@ -190,16 +265,23 @@ async def _written(ports: Ports, claim: Stored[Finding]) -> None:
     await enter(ports, claim, written, reason)
 
 
-async def _not_written(
-    ports: Ports, message: RemediateMessage, fix: _Fix, verify: VerifyMessage, error: AzureError
-) -> None:
+async def doubt(ports: Ports, claim: Stored[Finding], reason: str) -> Stored[Finding]:
+    """Whether the hub was written is not known; verify finds out."""
+    now = ports.clock.now()
+    assert claim.value.attempt is not None
+    attempt = replace(claim.value.attempt, deadline=now + ports.timings.verify)
+    doubtful = replace(claim.value.after(Event.UNCERTAIN, at=now, reason=reason), attempt=attempt)
+    return await enter(ports, claim, doubtful, reason)
+
+
+async def _not_written(ports: Ports, message: RemediateMessage, fix: _Fix, error: AzureError) -> None:
     match error:
         case HubGoneError():
             await bury_hub(ports, fix.plan.hub, "the hub is gone")
         case TransientError(sent=True):
             for claim in fix.claims:
-                await move(ports, claim, Event.UNCERTAIN, f"whether the write arrived is not known: {error}")
-            await ports.work.send(verify, delay=error.retry_after or _FIRST_VERIFY)
+                await doubt(ports, claim, f"whether the write arrived is not known: {error}")
+            await ports.work.send(fix.verify, delay=error.retry_after or _FIRST_VERIFY)
         case TransientError():
             await _again(ports, message, fix, error, error.retry_after)
         case ConflictError():
@@ -234,7 +316,7 @@ async def give_to_people(
     """End the machine's part: an obstacle and a ticket. Without ``retry_in`` this drift is not tried again."""
     now = ports.clock.now()
     obstacle = Obstacle(reason, now, None if retry_in is None else now + retry_in)
-    moved = replace(stored.value.after(event, at=now, reason=reason), obstacle=obstacle)
+    moved = replace(stored.value.after(event, at=now, reason=reason), obstacle=obstacle, attempts=0)
     entered = await enter(ports, stored, moved, reason)
     if entered.value.state is State.FAILED:
         await move(ports, entered, Event.TICKET, reason)

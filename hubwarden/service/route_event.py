@@ -36,19 +36,26 @@ async def route_event(
     if isinstance(read, Ignored):
         log.info("event %s ignored: %s", str(event.get("id"))[:100], read.reason)
         return read
+    now = clock.now()
     message = EvaluateMessage(
         hub=read.hub.path,
-        asked_at=clock.now(),
+        asked_at=now,
         cause=f"event {read.operation}",
         actor=read.actor,
-        changed_at=read.changed_at,
+        changed_at=min(now, read.changed_at) if read.changed_at else None,
     )
     await work.send(message)
-    log.info("event %s: %s by %s, will look at %s", event.get("id"), read.operation, read.actor, read.hub)
+    log.info("event %s: %s by %s, will look at %s", str(event.get("id"))[:100], read.operation, read.actor,
+             read.hub)  # fmt: skip
     return read
 
 
 def _same(actor: Actor, own: Actor) -> bool:
     if own.object_id and actor.object_id:
-        return actor.object_id.lower() == own.object_id.lower()
-    return bool(own.app_id and actor.app_id and actor.app_id.lower() == own.app_id.lower())
+        return _bare(actor.object_id) == _bare(own.object_id)
+    return bool(own.app_id and actor.app_id and _bare(actor.app_id) == _bare(own.app_id))
+
+
+def _bare(guid: str) -> str:
+    """A GUID without case and dashes: ``authorization.evidence`` leaves the dashes out."""
+    return guid.replace("-", "").lower()

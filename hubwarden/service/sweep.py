@@ -14,9 +14,9 @@ from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.snapshot import Snapshot
 from hubwarden.service.errors import AzureError, HubGoneError, StorageUnavailableError, TransientError
-from hubwarden.service.evaluate import bury_hub, follow_up, remember
+from hubwarden.service.evaluate import follow_up, not_found, remember, remember_hub
 from hubwarden.service.messages import EvaluateMessage, SweepMessage
-from hubwarden.service.observe import observe, snapshot_of
+from hubwarden.service.observe import busy, observe, snapshot_of
 from hubwarden.service.ports import Ports, SweepRecord
 from hubwarden.service.put_off import put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
@@ -57,7 +57,9 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
     asked for again by a message. Costs one list per subscription, and one read per known hub that the list
     does not show: deleted, or not for us to see any more.
     """
-    subscriptions = [again.subscription] if again else list(ports.policy.subscriptions)
+    subscriptions = list(dict.fromkeys(ports.policy.subscriptions))
+    if again is not None:
+        subscriptions = [watched for watched in subscriptions if watched == again.subscription]
     started_at = ports.clock.now()
     tally = _Tally()
     async with asyncio.TaskGroup() as group:
@@ -65,7 +67,8 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
             message = again or SweepMessage(subscription=subscription)
             group.create_task(_sweep_subscription(ports, message, tally))
     record = _record(subscriptions, started_at, ports.clock.now(), tally)
-    await ports.records.add_sweep(record)
+    if again is None:  # a part must not pass for the whole: what the last full sweep missed stays in sight
+        await ports.records.add_sweep(record)
     await ports.audit.append("sweep", {
         "summary": record.summary,
         "subscriptions": list(subscriptions),
@@ -114,39 +117,49 @@ async def _not_listed(
 
 async def _look(ports: Ports, limit: asyncio.Semaphore, snapshot: Snapshot, tally: _Tally) -> None:
     async with limit:
-        tally.seen.add(snapshot.hub)
-        if not snapshot.at_rest and not snapshot.dead:
-            tally.unknown[snapshot.hub.path] = "an operation is running on the hub; it is looked at again soon"
-            await _ask_again(ports, snapshot.hub)
-            return
-        try:
-            tally.count(await _settle(ports, snapshot))
-        except StorageUnavailableError:
-            raise
-        except Exception as error:
-            log.exception("the sweep could not judge %s", snapshot.hub)
-            tally.unknown[snapshot.hub.path] = f"hubwarden failed on it: {type(error).__name__}: {error}"
-            await _ask_again(ports, snapshot.hub)
+        record = await ports.records.get(snapshot.hub)
+        if record is None:
+            await remember_hub(ports, snapshot.hub)
+        if record and record.value.looked_at and record.value.looked_at > snapshot.taken_at:
+            await _look_for(ports, snapshot.hub, tally)  # the list is older than what is known: read it anew
+        else:
+            await _count(ports, snapshot, tally)
 
 
 async def _look_for(ports: Ports, hub: HubId, tally: _Tally) -> None:
-    """A hub that we know and the list does not show: gone, or hidden from us; only a read can tell."""
+    """A hub that the list does not show, or not as it is now: gone, or hidden from us; only a read can tell."""
     try:
-        tally.count(await _settle(ports, await observe(ports, hub)))
-    except HubGoneError:
-        await bury_hub(ports, hub, "the hub is gone")
-        return
+        snapshot = await observe(ports, hub)
+    except HubGoneError as error:
+        if not await not_found(ports, hub):
+            tally.seen.add(hub)
+            tally.unknown[hub.path] = f"it was just written and is not seen again yet: {error}"
     except TransientError as error:
+        tally.seen.add(hub)
         tally.unknown[hub.path] = str(error)
         await _ask_again(ports, hub, error.retry_after)
-    tally.seen.add(hub)
+    else:
+        await _count(ports, snapshot, tally)
 
 
-async def _settle(ports: Ports, snapshot: Snapshot) -> Look:
-    look = await reconcile(ports, snapshot, _CAUSE)
-    await remember(ports, look)
-    await follow_up(ports, look)
-    return look
+async def _count(ports: Ports, snapshot: Snapshot, tally: _Tally) -> None:
+    tally.seen.add(snapshot.hub)
+    if busy(snapshot):
+        tally.unknown[snapshot.hub.path] = "an operation is running on the hub; it is looked at again soon"
+        await _ask_again(ports, snapshot.hub)
+        return
+    try:
+        look = await reconcile(ports, snapshot, _CAUSE)
+        await follow_up(ports, look)
+        await remember(ports, look)
+    except StorageUnavailableError:
+        raise
+    except Exception as error:
+        log.exception("the sweep could not judge %s", snapshot.hub)
+        tally.unknown[snapshot.hub.path] = f"hubwarden failed on it: {type(error).__name__}: {error}"
+        await _ask_again(ports, snapshot.hub)
+    else:
+        tally.count(look)
 
 
 async def _ask_again(ports: Ports, hub: HubId, retry_after: timedelta | None = None) -> None:

@@ -79,7 +79,7 @@ class ArmHubs:
         resource_group, name = _as_azure_spells_it(hub, body)
         content = json.dumps(body)
         if KEPT_BACK in content:
-            raise PermanentError(f"writing {hub}: Azure showed a key of it in clear, and writing it back would lose it")
+            raise PermanentError(f"writing {hub}: Azure showed a key of it in clear; a write would lose that")
         try:
             async with asyncio.timeout(_SECONDS):
                 await self._client(hub.subscription).iot_hub_resource.begin_create_or_update(

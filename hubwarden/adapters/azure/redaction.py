@@ -11,7 +11,7 @@ from hubwarden.domain.jsons import Json
 
 MASK: Final = "****"
 KEPT_BACK: Final = "****(kept back)"
-"""Stands for a key that Azure showed in clear. A body that holds it must never be written: the key would be lost."""
+"""Stands for a key that Azure showed in clear. A body with it must never be written: the key would be lost."""
 
 _KEY_NAMES: Final = frozenset({"primarykey", "secondarykey", "sharedaccesskey", "accountkey", "accesskey"})
 # What Azure masks by itself in a GET. No more than that: whatever else is changed here, a write would change too.
@@ -31,7 +31,7 @@ _LOOKS_LIKE_A_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==|e
 def redacted(body: Json) -> Any:
     """A copy in which keys that Azure showed in clear are kept back; what Azure has masked itself stays as it is.
 
-    Azure takes its own masks back and keeps the real key. A GET shows none, but a list can (RECORDINGS §2.2, §3.5).
+    Azure takes its own masks back and keeps the real key. A GET shows none, a list can (RECORDINGS §2.2, §3.5).
     """
     if isinstance(body, dict):
         return {name: _masked(name, value) for name, value in body.items()}
