@@ -14,8 +14,9 @@ demo: setup            ## Play the main job against a local Azure. KEEP=1 leaves
 up: setup              ## Start the local stack and leave it running, with no script
 	@$(BIN)/python -m local.demo --no-script
 
+# Most tests wait for other processes: three at a time suit even two cores. A file's tests share their servers.
 test: setup lint       ## Every check and every test
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 lint: setup            ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

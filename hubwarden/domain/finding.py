@@ -168,7 +168,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The fix that is or was under way.
+    """The fix that is or was under way, on the hub as it was at ``read_at``.
 
     ``deadline`` is when another worker may conclude that this one is gone. ``fingerprint`` maps what the hub
     must look like afterwards (path → digest), so that a change which slipped in between is seen.
@@ -177,10 +177,15 @@ class Attempt:
     digest: str
     etag: str
     changes: tuple[JsonObject, ...]
+    read_at: datetime
     started_at: datetime
     deadline: datetime
     fingerprint: dict[str, str] = field(default_factory=dict)
     written_at: datetime | None = None
+
+    def overwrote(self, changed_at: datetime) -> bool:
+        """Whether a change of that moment lay between our reading and our write, and so may be lost."""
+        return self.written_at is not None and self.read_at < changed_at <= self.written_at
 
 
 @dataclass(frozen=True, slots=True)

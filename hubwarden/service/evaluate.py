@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from hubwarden.domain.finding import IN_FLIGHT, Event, Finding, State
@@ -141,7 +141,10 @@ async def bury_hub(ports: Ports, hub: HubId, why: str) -> None:
 
 async def _claim_look(ports: Ports, message: EvaluateMessage) -> Stored[HubRecord] | None:
     stored = await ports.records.get(message.hub_id)
-    record = _noted(stored.value if stored else HubRecord(message.hub_id), message)
+    known = stored.value if stored else HubRecord(message.hub_id)
+    record = _noted(known, message)
+    if record.written_at is not None and record.written_at != known.written_at:
+        await _report_overwritten(ports, record, record.written_at)
     if record.looked_at is not None and record.looked_at >= message.asked_at:
         log.info("%s was looked at since this was asked for: nothing to do", message.hub)
         if stored is not None and record != stored.value:
@@ -159,6 +162,25 @@ async def _claim_look(ports: Ports, message: EvaluateMessage) -> Stored[HubRecor
     except StaleWriteError:
         await ports.work.send(message, delay=_SOMEBODY_LOOKS)
         return None
+
+
+async def _report_overwritten(ports: Ports, record: HubRecord, written_at: datetime) -> None:
+    """Say so where a fix of ours may have undone somebody's change: Azure may not hold If-Match against a write.
+
+    That it does is not proven (RECORDINGS §3.8).
+    """
+    for stored in await ports.findings.of_hub(record.hub):
+        attempt = stored.value.attempt
+        if attempt is not None and attempt.overwrote(written_at):
+            by = str(record.written_by or "somebody unknown")
+            details = {"hub": record.hub.path, "plan": attempt.digest, "by": by, "at": written_at.isoformat()}
+            await ports.audit.append("overwritten", {**details, "finding": stored.value.id})
+            log.error(
+                "%s: %s changed it at %s, between our read and our write: that change may be lost, check the hub",
+                record.hub,
+                by,
+                written_at,
+            )
 
 
 async def _release(ports: Ports, record: Stored[HubRecord]) -> None:

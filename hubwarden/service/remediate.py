@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from hubwarden.domain.finding import IN_FLIGHT, Attempt, Event, Finding, Obstacle, State
-from hubwarden.domain.jsons import JsonObject, differences, dotted
-from hubwarden.domain.plan import Change, Plan, PlanError
-from hubwarden.domain.snapshot import Facet, Snapshot
+from hubwarden.domain.jsons import JsonObject
+from hubwarden.domain.plan import Plan, PlanError
+from hubwarden.domain.snapshot import Snapshot
 from hubwarden.service.errors import (
     AzureError,
     ConflictError,
@@ -30,6 +30,7 @@ from hubwarden.service.fingerprint import fingerprint
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
 from hubwarden.service.observe import observe
+from hubwarden.service.planning import planned
 from hubwarden.service.ports import Ports, Stored
 from hubwarden.service.put_off import put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
@@ -101,13 +102,13 @@ async def _prepare(ports: Ports, look: Look) -> _Fix | None:
     if not fixable:
         return None
     try:
-        plan, body = _planned(ports, look, fixable)
+        plan, body = planned(ports, look, [stored.value for stored in fixable])
     except PlanError as error:
         for stored in fixable:
             await _no_plan(ports, stored, str(error))
         return None
     verify = await _guard(ports, plan)
-    claims = await _claim(ports, plan, body, fixable)
+    claims = await _claim(ports, plan, body, fixable, look.snapshot.taken_at)
     return None if claims is None else _Fix(plan, body, claims, verify)
 
 
@@ -136,7 +137,7 @@ async def _may_be_fixed(ports: Ports, look: Look, stored: Stored[Finding]) -> bo
         await give_to_people(ports, stored, Event.TICKET, reason, retry_in=ports.timings.retry_denied)
         return False
     try:
-        _planned(ports, look, [stored])
+        planned(ports, look, [stored.value])
     except PlanError as error:
         why = str(error)
     except Exception as error:
@@ -146,12 +147,6 @@ async def _may_be_fixed(ports: Ports, look: Look, stored: Stored[Finding]) -> bo
         return True
     await _no_plan(ports, stored, why)
     return False
-
-
-def _planned(ports: Ports, look: Look, findings: Sequence[Stored[Finding]]) -> tuple[Plan, JsonObject]:
-    plan = make_plan(ports, look, [stored.value for stored in findings])
-    assert plan.digest
-    return plan, checked_body(plan, look.snapshot)
 
 
 async def _no_plan(ports: Ports, stored: Stored[Finding], why: str) -> None:
@@ -168,54 +163,15 @@ async def _alone(ports: Ports, fix: _Fix) -> bool:
     return not any(other.value.state in IN_FLIGHT and other.value.id not in ours for other in found)
 
 
-def make_plan(ports: Ports, look: Look, findings: Sequence[Finding]) -> Plan:
-    """One plan for several findings of one hub.
-
-    Raises:
-        PlanError: a finding's drift is not in the snapshot, a remediator touches what it did not declare, or
-            two of them touch the same.
-    """
-    snapshot = look.snapshot
-    if snapshot.etag is None:
-        raise PlanError(f"{snapshot.hub} was read without an etag")
-    changes = tuple(change for finding in findings for change in _changes(ports, look, finding))
-    return Plan(snapshot.hub, snapshot.etag, changes)
-
-
-def _changes(ports: Ports, look: Look, finding: Finding) -> Iterator[Change]:
-    remediator = ports.remediators[finding.rule_id]
-    drift = look.drift_of(finding)
-    if drift is None:
-        raise PlanError(f"{finding.rule_id}: the drift is not in the snapshot any more")
-    rule = next(rule for rule in ports.rules if rule.id == finding.rule_id)
-    for change in remediator.plan(drift, look.snapshot, ports.policy.settings_of(rule)):
-        if change.path not in remediator.paths:
-            raise PlanError(f"{finding.rule_id} wants to change {dotted(change.path)}, which it does not declare")
-        yield change
-
-
-def checked_body(plan: Plan, snapshot: Snapshot) -> JsonObject:
-    """The body to send, compared once more with what was read: it differs in the plan's paths and nowhere else.
-
-    Raises:
-        PlanError: it does not.
-    """
-    before = snapshot.read(Facet.HUB)
-    body = plan.apply(before)
-    differing = set(differences(before, body))
-    if differing != {change.path for change in plan.changes}:
-        raise PlanError(f"the body for {plan.hub} differs in {sorted(map(dotted, differing))}, not as planned")
-    return body
-
-
 async def _claim(
-    ports: Ports, plan: Plan, body: JsonObject, approved: Sequence[Stored[Finding]]
+    ports: Ports, plan: Plan, body: JsonObject, approved: Sequence[Stored[Finding]], read_at: datetime
 ) -> tuple[Stored[Finding], ...] | None:
     now = ports.clock.now()
     attempt = Attempt(
         digest=plan.digest,
         etag=plan.etag,
         changes=tuple(change.as_json() for change in plan.changes),
+        read_at=read_at,
         started_at=now,
         deadline=now + ports.timings.claim,
         fingerprint=fingerprint(body),

@@ -77,6 +77,6 @@ def hub_path(name: str) -> str:
 async def scene(tmp_path_factory) -> AsyncIterator[Scene]:
     if reason := why_azurite_cannot_run():
         pytest.skip(reason)
-    options = Options(transition=0.5, message_lease=5, claim=35)
+    options = Options(transition=0.5, message_lease=5, claim=45)
     async with Stack(tmp_path_factory.mktemp("stack"), POLICY, [], options) as stack:
         yield Scene(stack)

@@ -180,7 +180,7 @@ async def test_a_broken_policy_file_is_said_clearly_and_no_event_is_lost(tmp_pat
 
 
 async def test_a_setting_that_is_wrong_ends_the_start_and_is_named(tmp_path):
-    with pytest.raises(StackError, match="HUBWARDEN_CLAIM_SECONDS is '5'; allowed is 35 to 3600"):
+    with pytest.raises(StackError, match="HUBWARDEN_CLAIM_SECONDS is '5'; allowed is 45 to 3600"):
         async with Stack(tmp_path, POLICY, [], Options(claim=5)):
             pass
 

@@ -25,7 +25,7 @@ async def own(tmp_path_factory):
     """A stack of its own: nobody else's host is killed."""
     if reason := why_azurite_cannot_run():
         pytest.skip(reason)
-    options = Options(transition=0.5, message_lease=5, claim=35)
+    options = Options(transition=0.5, message_lease=5, claim=45)
     async with Stack(tmp_path_factory.mktemp("kills"), POLICY, [], options) as stack:
         yield Scene(stack)
 

@@ -184,7 +184,7 @@ def test_a_step_says_what_happened():
     assert (step.at, step.event, step.state, step.reason) == (NOW, Event.ASK, State.AWAITING_APPROVAL, "policy")
 
 
-ATTEMPT = Attempt("sha256:x", "AAAA=", ({"path": ["a"]},), NOW, NOW)
+ATTEMPT = Attempt("sha256:x", "AAAA=", ({"path": ["a"]},), NOW, NOW, NOW)
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.RESOLVED])

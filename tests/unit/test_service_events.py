@@ -207,3 +207,12 @@ async def test_garbage_of_any_shape_never_raises_and_what_is_sent_can_be_read(ev
     for letter in world.work.letters:
         assert parse(letter.queue, letter.text).hub
     read_event(event)
+
+
+def test_the_event_types_are_those_of_the_event_grid_sdk():
+    from azure.eventgrid import SystemEventNames
+
+    from hubwarden.service import events
+
+    names = {SystemEventNames.ResourceWriteSuccessEventName, SystemEventNames.ResourceDeleteSuccessEventName}
+    assert {name.value for name in names} == events._TYPES

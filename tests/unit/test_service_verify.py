@@ -13,7 +13,7 @@ from hubwarden.domain.verdict import Unknown
 from hubwarden.service.errors import DeniedError, HubGoneError, TransientError
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
 from hubwarden.service.verify import verify
-from tests.unit.fakes import HUB, SOMEBODY, World, ask, policy
+from tests.unit.fakes import HUB, SOMEBODY, World, arm_event, ask, policy
 
 
 async def written(**more):
@@ -252,3 +252,32 @@ async def test_an_operation_that_failed_is_over():
     await verify(world.ports, message(world))
     assert world.state() is State.TICKETED
     assert "the drift is still there" in world.finding().history[-1].reason
+
+
+async def test_a_change_that_our_write_may_have_undone_is_told():
+    """Azure may take a write whose If-Match is stale; then only the other one's event tells."""
+    world = World()
+    world.hubs.add()
+    await world.drift()
+    await world.run(until=timedelta(seconds=1))
+    attempt = world.finding().attempt
+    between = attempt.read_at + (attempt.written_at - attempt.read_at) / 2
+    await world.event(arm_event(at=between))
+    await world.event(arm_event(at=between))
+    await world.run()
+    [told] = world.audit.of("overwritten")
+    assert told["hub"] == HUB.path
+    assert told["plan"] == attempt.digest
+
+
+@pytest.mark.parametrize("edge", ["read_at", "written_at"])
+async def test_a_change_before_our_reading_or_after_our_write_is_not_undone_by_it(edge):
+    world = World()
+    world.hubs.add()
+    await world.drift()
+    await world.run(until=timedelta(seconds=1))
+    attempt = world.finding().attempt
+    moments = {"read_at": attempt.read_at, "written_at": attempt.written_at + timedelta(microseconds=1)}
+    await world.event(arm_event(at=moments[edge]))
+    await world.run()
+    assert not world.audit.of("overwritten")
