@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import reduce
 from itertools import pairwise
 from typing import cast
@@ -26,31 +27,53 @@ class PlanError(ValueError):
     """The changes do not fit together, or not onto this hub: nothing may be written."""
 
 
+class Target(StrEnum):
+    """What a change is made on."""
+
+    HUB = "hub"
+    """The hub's body; the path leads into it."""
+    POLICIES = "policies"
+    """The hub's shared access policies; the path is a policy's name, a value ``{"rights": [str, …]}``.
+
+    ``{"rights": […], "newKeys": true}`` after the change gives the policy new keys.
+    """
+    DIAGNOSTICS = "diagnostics"
+    """The hub's diagnostic settings; the path is a setting's name, a value its ``properties``."""
+
+    @property
+    def written_with(self) -> Target:
+        """Targets that are written with one request belong together."""
+        return Target.HUB if self is Target.POLICIES else self
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One JSON path of the hub body, before and after; ABSENT where there is no value."""
+    """One path of a target, before and after; ABSENT where there is no value."""
 
     path: Path
     before: MaybeJson
     after: MaybeJson
     rule_id: str
+    target: Target = Target.HUB
 
     def __str__(self) -> str:
-        return f"{dotted(self.path)}: {_shown(self.before)} → {_shown(self.after)}"
+        where = dotted(self.path) if self.target is Target.HUB else f"{self.target} {dotted(self.path)}"
+        return f"{where}: {_shown(self.before)} → {_shown(self.after)}"
 
     def as_json(self) -> JsonObject:
         """Canonical content; an absent side is an absent key, so it differs from null."""
         sides = {"before": self.before, "after": self.after}
         present = cast("JsonObject", {name: value for name, value in sides.items() if value is not ABSENT})
-        return {"path": list(self.path), "rule": self.rule_id, **present}
+        target: JsonObject = {} if self.target is Target.HUB else {"target": self.target.value}
+        return {"path": list(self.path), "rule": self.rule_id, **target, **present}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Changes to one hub at one etag.
+    """Changes to one hub at one etag, that one request carries out.
 
     Raises:
-        PlanError: it is empty, or two changes overlap.
+        PlanError: it is empty, two changes overlap, or they need several requests.
     """
 
     hub: HubId
@@ -60,12 +83,14 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.changes:
             raise PlanError(f"a plan for {self.hub} without a change")
-        paths = sorted(change.path for change in self.changes)
-        if not paths[0]:
+        if len({change.target.written_with for change in self.changes}) > 1:
+            raise PlanError(f"a plan for {self.hub} that needs several requests")
+        paths = sorted((change.target, *change.path) for change in self.changes)
+        if any(not change.path for change in self.changes):
             raise PlanError(f"a plan for {self.hub} that changes everything: a change without a path")
         for one, next_ in pairwise(paths):
             if next_[: len(one)] == one:
-                raise PlanError(f"two changes overlap on {self.hub}: {dotted(one)} and {dotted(next_)}")
+                raise PlanError(f"two changes overlap on {self.hub}: {dotted(one[1:])} and {dotted(next_[1:])}")
 
     @property
     def digest(self) -> str:
@@ -73,20 +98,30 @@ class Plan:
         changes = sorted((change.as_json() for change in self.changes), key=digest)
         return digest({"hub": self.hub.path, "etag": self.etag, "changes": list(changes)})
 
+    @property
+    def target(self) -> Target:
+        """What its request writes."""
+        return self.changes[0].target.written_with
+
+    def on(self, target: Target) -> tuple[Change, ...]:
+        """The changes that are made on this target."""
+        return tuple(change for change in self.changes if change.target is target)
+
     def apply(self, body: JsonObject) -> JsonObject:
-        """The hub body with the changes made and nothing else touched.
+        """The hub body with the changes on it made and nothing else touched.
 
         Raises:
             PlanError: the body is not the one that the plan was made for.
         """
         if body.get("etag") != self.etag:
             raise PlanError(f"{self.hub} is at etag {body.get('etag')!r}, the plan was made at {self.etag!r}")
-        for change in self.changes:
+        changes = self.on(Target.HUB)
+        for change in changes:
             found = get_at(body, change.path)
             if not same(found, change.before):
                 raise PlanError(f"{self.hub}: {dotted(change.path)} is no longer {_shown(change.before)}")
         try:
-            return reduce(lambda made, change: with_value(made, change.path, change.after), self.changes, body)
+            return reduce(lambda made, change: with_value(made, change.path, change.after), changes, body)
         except NotAnObjectError as error:
             raise PlanError(f"{self.hub}: {error}") from None
 

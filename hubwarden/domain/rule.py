@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from hubwarden.domain.plan import Change
+from hubwarden.domain.jsons import Path
+from hubwarden.domain.plan import Change, Target
 from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.domain.verdict import Drift, Verdict
 
@@ -79,7 +80,7 @@ class Rule:
 class Remediator:
     """The fix of one rule. ``plan`` is pure and yields the changes that end the drift.
 
-    ``paths`` are the only JSON paths of the hub body that it may touch.
+    It may touch these ``paths`` of the hub's body, and what lies under ``beyond`` on other targets, nothing else.
     """
 
     rule_id: str
@@ -88,3 +89,10 @@ class Remediator:
     write_actions: tuple[str, ...]
     paths: tuple[tuple[str, ...], ...]
     plan: Callable[[Drift, Snapshot, Any], Iterator[Change]]
+    beyond: tuple[tuple[Target, Path], ...] = ()
+
+    def declares(self, change: Change) -> bool:
+        """Whether the change is one that it may make."""
+        if change.target is Target.HUB:
+            return change.path in self.paths
+        return any(change.target is target and change.path[: len(path)] == path for target, path in self.beyond)

@@ -16,6 +16,14 @@ class Facet(StrEnum):
     """One kind of evidence about a hub; each is read, and can fail to be read, on its own."""
 
     HUB = "hub"
+    """The hub's body as Azure sent it, keys masked."""
+    POLICIES = "policies"
+    """``{"policies": [{"keyName": str, "rights": [str, …]}]}``: names and rights, sorted, never a key."""
+    DIAGNOSTICS = "diagnostics"
+    """``{"settings": [bodies], "categories": {log category: [groups]}, "destinations": {id: "exists" | "gone"}}``.
+
+    Ids of destinations are lower case; one whose existence could not be found out is missing.
+    """
 
 
 DEAD_STATES: Final = frozenset({"ActivationFailed", "DeletionFailed", "Deleting"})

@@ -86,6 +86,19 @@ class Ticket:
     closing_note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyEdit:
+    """What becomes of one shared access policy, by its name (compared without case).
+
+    ``expected`` are the rights that it must still have. ``rights`` None removes it. ``new_keys`` gives it new keys.
+    """
+
+    name: str
+    expected: frozenset[str]
+    rights: frozenset[str] | None
+    new_keys: bool = False
+
+
 class HubPort(Protocol):
     """Azure Resource Manager, as far as hubs go. Bodies are JSON as the server sent it."""
 
@@ -105,12 +118,44 @@ class HubPort(Protocol):
         """
         ...
 
-    async def put_hub(self, hub: HubId, body: JsonObject, *, etag: str) -> None:
+    async def put_hub(
+        self, hub: HubId, body: JsonObject, *, etag: str, policies: Sequence[PolicyEdit] = ()
+    ) -> None:
         """Start replacing the hub; returns once Azure has accepted it, minutes before it is done.
+
+        With ``policies``, the hub's shared access policies are read with their keys, edited, and sent with the
+        body; every other policy keeps its keys. Without, they are not sent, and stay as they are.
 
         Raises:
             TransientError: with ``sent`` true where the hub may change all the same.
-            ConflictError: the hub moved on or is busy. HubGoneError, DeniedError, PermanentError: as they say.
+            ConflictError: the hub, or a policy that is to be edited, moved on or is busy.
+            HubGoneError, DeniedError, PermanentError: as they say.
+        """
+        ...
+
+    async def sas_policies(self, hub: HubId) -> JsonObject:
+        """The hub's shared access policies without their keys, in the shape of Facet.POLICIES; one ARM write call.
+
+        Raises:
+            HubGoneError, TransientError, DeniedError, PermanentError: as they say.
+        """
+        ...
+
+    async def diagnostics(self, hub: HubId) -> JsonObject:
+        """The hub's diagnostic settings, in the shape of Facet.DIAGNOSTICS.
+
+        One ARM read; the categories and the existence of destinations are remembered for a while.
+
+        Raises:
+            HubGoneError, TransientError, DeniedError, PermanentError: as they say.
+        """
+        ...
+
+    async def put_diagnostic_setting(self, hub: HubId, name: str, properties: JsonObject) -> None:
+        """Create or replace one diagnostic setting of the hub; done when it returns.
+
+        Raises:
+            As put_hub; a DeniedError names the action that is missing on the destination.
         """
         ...
 
