@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from hubwarden.domain.finding import Event, Finding
 from hubwarden.domain.policy import Policy
@@ -40,7 +41,13 @@ _BY_MODE: Final = {
 }
 
 
-def decide(finding: Finding, remediator: Remediator | None, policy: Policy, now: datetime) -> Decision:
+def decide(
+    finding: Finding,
+    remediator: Remediator | None,
+    policy: Policy,
+    now: datetime,
+    tags: Mapping[str, Any] | None = None,
+) -> Decision:
     """Say what to do with a drift that was just seen. The strictest of exemption, obstacle, mode and safety wins.
 
     Args:
@@ -48,6 +55,8 @@ def decide(finding: Finding, remediator: Remediator | None, policy: Policy, now:
         remediator: the rule's fix, or None where it has none.
         policy: the operator's wishes.
         now: UTC.
+        tags: the hub's; one that says who manages the hub asks for an approval, for what is fixed here is
+            changed back there.
     """
     exemption = policy.exemption_of(finding.hub, finding.rule_id, now)
     if exemption is not None:
@@ -61,7 +70,14 @@ def decide(finding: Finding, remediator: Remediator | None, policy: Policy, now:
         return Decision(Action.TICKET, f"{said}, but the rule has no fix that a machine can make")
     if finding.obstacle is not None and not _over(finding, now):
         return Decision(Action.TICKET, finding.obstacle.reason)
-    return _limited(wanted, remediator, said, accepted=finding.rule_id in policy.accept_risk)
+    accepted = finding.rule_id in policy.accept_risk
+    marker = policy.iac_marker(tags or {})
+    if wanted is Action.FIX and marker is not None and not accepted and remediator.safety is not Safety.TICKET:
+        why = (
+            f"the hub's tag {marker} says that it is managed elsewhere, and what is fixed here may come back there"
+        )
+        return Decision(Action.ASK, f"{said}, but {why}")
+    return _limited(wanted, remediator, said, accepted=accepted)
 
 
 def _over(finding: Finding, now: datetime) -> bool:

@@ -115,6 +115,10 @@ class Policy(_Section):
         default_factory=list,
         description="Rules whose fix may run without the approval that it asks for by itself.",
     )
+    iac_markers: list[str] = Field(
+        default_factory=lambda: ["managed-by", "managedby", "terraform", "pulumi"],
+        description="Tags (compared without case) by which a hub says that infrastructure code manages it.",
+    )
     tickets: Tickets = Field(default_factory=Tickets, description="Where tickets go.")
 
     def mode_of(self, rule_id: str) -> Mode:
@@ -133,6 +137,11 @@ class Policy(_Section):
         return next(
             (e for e in self.exemptions if e.rule == rule_id and e.hub == hub.path and today <= e.until), None
         )
+
+    def iac_marker(self, tags: Mapping[str, Any]) -> str | None:
+        """The tag, as ``name=value``, by which the hub says that infrastructure code manages it, if any."""
+        markers = {marker.casefold() for marker in self.iac_markers}
+        return next((f"{name}={value}" for name, value in tags.items() if name.casefold() in markers), None)
 
     def watches(self, hub: HubId) -> bool:
         """Whether the hub lies in a subscription that the file names; no other hub is ever touched."""

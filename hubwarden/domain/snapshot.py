@@ -33,11 +33,13 @@ DEAD_STATES: Final = frozenset({"ActivationFailed", "DeletionFailed", "Deleting"
 class Unread:
     """A facet that could not be read, and why, in words for an operator.
 
-    ``missing_action`` is the ARM action that the identity lacks, where that is the reason.
+    ``missing_action`` is the ARM action that the identity lacks, where that is the reason. ``passing`` says that
+    it is worth asking again soon.
     """
 
     reason: str
     missing_action: str | None = None
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,22 @@ class Snapshot:
         return self.facets.get(facet, Unread(f"the {facet} facet was not asked for"))
 
     @property
+    def passing(self) -> str | None:
+        """Why some facet could not be read for now, where asking again soon may help."""
+        reasons = (facet.reason for facet in self.facets.values() if isinstance(facet, Unread) and facet.passing)
+        return next(reasons, None)
+
+    @property
     def etag(self) -> str | None:
         """The etag in the hub's body; ARM sends none in a header (RECORDINGS §2.4)."""
         etag = get_at(self.read(Facet.HUB), ("etag",))
         return etag if isinstance(etag, str) else None
+
+    @property
+    def tags(self) -> Mapping[str, Any]:
+        """The hub's tags; none where the hub was not read."""
+        tags = get_at(self.read(Facet.HUB), ("tags",))
+        return tags if isinstance(tags, Mapping) else {}
 
     @property
     def at_rest(self) -> bool:

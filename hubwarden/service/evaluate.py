@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from hubwarden.domain.finding import IN_FLIGHT, Event, Finding, State
 from hubwarden.domain.hub_id import HubId
+from hubwarden.domain.snapshot import Facet, Snapshot, Unread
 from hubwarden.service.desk import settle_ticket
 from hubwarden.service.errors import HubGoneError, StaleWriteError, TransientError
 from hubwarden.service.ledger import move
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, VerifyMessage
-from hubwarden.service.observe import busy, observe
+from hubwarden.service.observe import busy, observe, policies_known
 from hubwarden.service.ports import HubRecord, Ports, Stored
 from hubwarden.service.put_off import TRIES, backoff, put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
@@ -42,7 +43,7 @@ async def evaluate(ports: Ports, message: EvaluateMessage) -> Look | None:
     if record is None:
         return None
     try:
-        snapshot = await observe(ports, hub)
+        snapshot = await observe(ports, hub, record.value)
         look = await reconcile(ports, snapshot, Cause(message.cause, message.actor, message.changed_at))
     except TransientError as error:
         await _release(ports, record)
@@ -57,7 +58,7 @@ async def evaluate(ports: Ports, message: EvaluateMessage) -> Look | None:
         await _release(ports, record)
         raise
     await follow_up(ports, look)
-    if busy(snapshot) and message.attempt < TRIES:
+    if (busy(snapshot) or snapshot.passing) and message.attempt < TRIES:
         later = message.model_copy(update={"asked_at": ports.clock.now(), "attempt": message.attempt + 1})
         await ports.work.send(later, delay=max(_IN_TRANSITION, backoff(message.attempt)))
     await remember(ports, look)
@@ -94,14 +95,30 @@ async def remember(ports: Ports, look: Look) -> None:
             looked_at=snapshot.taken_at,
             looking_since=None,
             hub_etag=snapshot.etag,
-            verdicts=look.words,
-            unknown=look.unknown,
+            verdicts={**before.verdicts, **look.words},
+            unknown={
+                **{rule: why for rule, why in before.unknown.items() if rule not in look.words},
+                **look.unknown,
+            },
+            **_policies(before, snapshot),
         )
         try:
             await ports.records.save(record, stored.etag if stored else None)
         except StaleWriteError:
             continue
         return
+
+
+def _not_asked(unknown: Mapping[str, str], look: Look) -> dict[str, str]:
+    return {rule: why for rule, why in unknown.items() if rule not in look.verdicts}
+
+
+def _policies(before: HubRecord, snapshot: Snapshot) -> dict[str, Any]:
+    """The shared access policies to remember: those just read, or those that are known already."""
+    read = snapshot.facets.get(Facet.POLICIES)
+    if read is None or isinstance(read, Unread) or policies_known(before, snapshot.etag, snapshot.taken_at):
+        return {}
+    return {"policies": read, "policies_etag": snapshot.etag, "policies_at": snapshot.taken_at}
 
 
 async def remember_hub(ports: Ports, hub: HubId) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 from hubwarden.domain.finding import Finding
-from hubwarden.domain.jsons import JsonObject, differences, dotted
-from hubwarden.domain.plan import Change, Plan, PlanError
+from hubwarden.domain.jsons import ABSENT, JsonObject, differences, dotted
+from hubwarden.domain.plan import Change, Plan, PlanError, Target
 from hubwarden.domain.snapshot import Facet, Snapshot
-from hubwarden.service.ports import Ports
+from hubwarden.service.ports import PolicyEdit, Ports
 from hubwarden.service.reconcile import Look
 
 
@@ -20,6 +21,8 @@ def planned(ports: Ports, look: Look, findings: Sequence[Finding]) -> tuple[Plan
             two of them touch the same.
     """
     plan = _plan(ports, look, findings)
+    if plan.target is Target.DIAGNOSTICS and len(plan.changes) > 1:
+        raise PlanError(f"{plan.hub}: only one diagnostic setting is written at a time")
     return plan, _checked_body(plan, look.snapshot)
 
 
@@ -38,7 +41,7 @@ def _changes(ports: Ports, look: Look, finding: Finding) -> Iterator[Change]:
         raise PlanError(f"{finding.rule_id}: the drift is not in the snapshot any more")
     rule = next(rule for rule in ports.rules if rule.id == finding.rule_id)
     for change in remediator.plan(drift, look.snapshot, ports.policy.settings_of(rule)):
-        if change.path not in remediator.paths:
+        if not remediator.declares(change):
             raise PlanError(f"{finding.rule_id} wants to change {dotted(change.path)}, which it does not declare")
         yield change
 
@@ -48,6 +51,23 @@ def _checked_body(plan: Plan, snapshot: Snapshot) -> JsonObject:
     before = snapshot.read(Facet.HUB)
     body = plan.apply(before)
     differing = set(differences(before, body))
-    if differing != {change.path for change in plan.changes}:
+    if differing != {change.path for change in plan.on(Target.HUB)}:
         raise PlanError(f"the body for {plan.hub} differs in {sorted(map(dotted, differing))}, not as planned")
     return body
+
+
+def policy_edits(plan: Plan) -> tuple[PolicyEdit, ...]:
+    """What the plan makes of the hub's shared access policies."""
+    return tuple(_edit(change) for change in plan.on(Target.POLICIES))
+
+
+def _edit(change: Change) -> PolicyEdit:
+    before, after = cast("Any", change.before), cast("Any", change.after)
+    if after is ABSENT:
+        return PolicyEdit(change.path[0], frozenset(before["rights"]), None)
+    return PolicyEdit(
+        change.path[0],
+        frozenset(before["rights"]),
+        frozenset(after["rights"]),
+        new_keys=bool(after.get("newKeys")),
+    )

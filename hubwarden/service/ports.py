@@ -30,6 +30,7 @@ class HubRecord:
     ``looked_at`` is when the last evaluation that was carried through began to read; ``looking_since`` is set
     while one is under way. ``verdicts`` maps rule ids to compliant, drift or
     unknown. ``written_by`` and ``written_at`` tell the last write by somebody else that an event reported.
+    ``policies`` is Facet.POLICIES as it was read at ``policies_at`` of the hub at ``policies_etag``.
     """
 
     hub: HubId
@@ -40,6 +41,9 @@ class HubRecord:
     unknown: Mapping[str, str] = field(default_factory=dict)
     written_by: Actor | None = None
     written_at: datetime | None = None
+    policies: JsonObject | None = None
+    policies_etag: str | None = None
+    policies_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ class Ticket:
 class PolicyEdit:
     """What becomes of one shared access policy, by its name (compared without case).
 
-    ``expected`` are the rights that it must still have. ``rights`` None removes it. ``new_keys`` gives it new keys.
+    ``expected`` are the rights that it must still have. ``rights`` None removes it;
+    ``new_keys`` gives it new keys.
     """
 
     name: str

@@ -87,12 +87,15 @@ class Look:
 
 
 def judge(ports: Ports, snapshot: Snapshot) -> dict[str, tuple[Verdict, ...]]:
-    """Ask every rule that is not off. A detector that breaks leaves its rule unknown and the others alone."""
-    verdicts: dict[str, tuple[Verdict, ...]] = {}
-    for rule in ports.rules:
-        if ports.policy.mode_of(rule.id) is not Mode.OFF:
-            verdicts[rule.id] = _ask(ports, rule, snapshot)
-    return verdicts
+    """Ask every rule that is not off and whose facets were asked for.
+
+    A detector that breaks leaves its rule unknown and the others alone.
+    """
+    return {
+        rule.id: _ask(ports, rule, snapshot)
+        for rule in ports.rules
+        if ports.policy.mode_of(rule.id) is not Mode.OFF and snapshot.facets.keys() >= set(rule.reads)
+    }
 
 
 async def reconcile(ports: Ports, snapshot: Snapshot, cause: Cause) -> Look:
@@ -136,9 +139,11 @@ def _updates(
     for id_, (rule_id, drift) in drifts.items():
         before = known.get(id_)
         if before is None:
-            yield _decided(ports, None, _informed(_new(ports, snapshot, rule_id, drift, cause), cause))
+            yield _decided(ports, snapshot, None, _informed(_new(ports, snapshot, rule_id, drift, cause), cause))
         elif before.value.judged_at <= snapshot.taken_at and cause.may_move(before.value):
-            yield _decided(ports, before, _informed(_seen(before.value, drift, snapshot.taken_at, cause), cause))
+            yield _decided(
+                ports, snapshot, before, _informed(_seen(before.value, drift, snapshot.taken_at, cause), cause)
+            )
         else:
             yield _Update(before, before.value, "")
     for id_, stored in known.items():
@@ -154,7 +159,7 @@ def _unseen(
     if finding.state is State.RESOLVED or stale or not cause.may_move(finding):
         return _Update(stored, finding, "")
     if ports.policy.mode_of(finding.rule_id) is Mode.OFF:
-        return _decided(ports, stored, finding)
+        return _decided(ports, snapshot, stored, finding)
     if busy(snapshot) or not _holds(verdicts):
         return _Update(stored, finding, "")
     reason = f"{cause.why}: the hub no longer shows it"
@@ -192,14 +197,14 @@ def _informed(finding: Finding, cause: Cause) -> Finding:
     return finding
 
 
-def _decided(ports: Ports, before: Stored[Finding] | None, finding: Finding) -> _Update:
+def _decided(ports: Ports, snapshot: Snapshot, before: Stored[Finding] | None, finding: Finding) -> _Update:
     if finding.state is State.FAILED:
         reason = finding.history[-1].reason
         return _Update(before, finding.after(Event.TICKET, at=finding.last_seen, reason=reason), reason)
     if finding.state in _UNDECIDED:
         return _Update(before, finding, "")
     now = ports.clock.now()
-    decision = decide(finding, ports.remediators.get(finding.rule_id), ports.policy, now)
+    decision = decide(finding, ports.remediators.get(finding.rule_id), ports.policy, now, snapshot.tags)
     event = Event(decision.action.value)
     decided = finding.after(event, at=now, reason=decision.reason)
     if decided.state is finding.state:

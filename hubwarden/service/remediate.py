@@ -11,11 +11,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 from hubwarden.domain.finding import IN_FLIGHT, Attempt, Event, Finding, Obstacle, State
 from hubwarden.domain.jsons import JsonObject
-from hubwarden.domain.plan import Plan, PlanError
+from hubwarden.domain.plan import Plan, PlanError, Target
 from hubwarden.domain.snapshot import Snapshot
 from hubwarden.service.errors import (
     AzureError,
@@ -30,7 +30,7 @@ from hubwarden.service.fingerprint import fingerprint
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
 from hubwarden.service.observe import observe
-from hubwarden.service.planning import planned
+from hubwarden.service.planning import planned, policy_edits
 from hubwarden.service.ports import Ports, Stored
 from hubwarden.service.put_off import put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
@@ -61,15 +61,18 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
     if not ports.policy.watches(hub):
         log.warning("%s is in no subscription that the policy file names: not touched", hub)
         return
-    states = {stored.value.state for stored in await ports.findings.of_hub(hub)}
-    if State.APPROVED not in states:
+    findings = [stored.value for stored in await ports.findings.of_hub(hub)]
+    approved = {finding.rule_id for finding in findings if finding.state is State.APPROVED}
+    if not approved:
         log.info("nothing on %s is approved for fixing", hub)
         return
-    if states & IN_FLIGHT:
+    if any(finding.state in IN_FLIGHT for finding in findings):
         await put_off(ports, message, ConflictError(f"another fix of {hub} is under way"))
         return
     try:
-        snapshot = await observe(ports, hub)
+        record = await ports.records.get(hub)
+        facets = {facet for rule in ports.rules if rule.id in approved for facet in rule.reads}
+        snapshot = await observe(ports, hub, record.value if record else None, facets)
     except TransientError as error:
         await put_off(ports, message, error, retry_after=error.retry_after)
     except HubGoneError:
@@ -98,7 +101,9 @@ async def _fix(ports: Ports, message: RemediateMessage, snapshot: Snapshot) -> N
 
 
 async def _prepare(ports: Ports, look: Look) -> _Fix | None:
-    fixable = [stored for stored in _shown(look) if await _may_be_fixed(ports, look, stored)]
+    plans = [(stored, await _plan_alone(ports, look, stored)) for stored in _shown(look)]
+    target = next((plan.target for _, plan in plans if plan is not None), None)
+    fixable = [stored for stored, plan in plans if plan is not None and plan.target is target]
     if not fixable:
         return None
     try:
@@ -130,23 +135,21 @@ def _shown(look: Look) -> list[Stored[Finding]]:
     ]
 
 
-async def _may_be_fixed(ports: Ports, look: Look, stored: Stored[Finding]) -> bool:
-    """Whether a plan can be made for this finding alone; one that cannot be fixed holds up no other."""
+async def _plan_alone(ports: Ports, look: Look, stored: Stored[Finding]) -> Plan | None:
+    """The plan for this finding alone, if one can be made; one that cannot be fixed holds up no other."""
     if stored.value.attempts >= _TRIES:
         reason = f"{_TRIES} tries did not end the drift; the last that is known: {stored.value.history[-1].reason}"
         await give_to_people(ports, stored, Event.TICKET, reason, retry_in=ports.timings.retry_denied)
-        return False
+        return None
     try:
-        planned(ports, look, [stored.value])
+        return planned(ports, look, [stored.value])[0]
     except PlanError as error:
         why = str(error)
     except Exception as error:
         log.exception("the remediator of %s broke on %s", stored.value.rule_id, stored.value.hub)
         why = f"the remediator itself failed ({type(error).__name__}); this is a bug in hubwarden"
-    else:
-        return True
     await _no_plan(ports, stored, why)
-    return False
+    return None
 
 
 async def _no_plan(ports: Ports, stored: Stored[Finding], why: str) -> None:
@@ -169,12 +172,12 @@ async def _claim(
     now = ports.clock.now()
     attempt = Attempt(
         digest=plan.digest,
-        etag=plan.etag,
+        etag=plan.etag if plan.target is Target.HUB else "",
         changes=tuple(change.as_json() for change in plan.changes),
         read_at=read_at,
         started_at=now,
         deadline=now + ports.timings.claim,
-        fingerprint=fingerprint(body),
+        fingerprint=fingerprint(body) if plan.target is Target.HUB else {},
     )
     claimed: list[Stored[Finding]] = []
     for stored in approved:
@@ -201,7 +204,7 @@ async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
     for change in plan.changes:
         log.info("plan for %s: %s (digest %s)", plan.hub, change, plan.digest)
     try:
-        await ports.hubs.put_hub(plan.hub, fix.body, etag=plan.etag)
+        await _send(ports, fix)
     except AzureError as error:
         await ports.audit.append("write", _told(plan, fix.claims, outcome=f"{type(error).__name__}: {error}"))
         await _not_written(ports, message, fix, error)
@@ -210,6 +213,20 @@ async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
     for claim in fix.claims:
         await _written(ports, claim)
     await ports.work.send(fix.verify, delay=_FIRST_VERIFY)
+
+
+async def _send(ports: Ports, fix: _Fix) -> None:
+    """Carry out the plan, in one request.
+
+    Raises:
+        AzureError: see HubPort.
+    """
+    plan = fix.plan
+    if plan.target is Target.DIAGNOSTICS:
+        [change] = plan.changes
+        await ports.hubs.put_diagnostic_setting(plan.hub, change.path[0], cast("JsonObject", change.after))
+    else:
+        await ports.hubs.put_hub(plan.hub, fix.body, etag=plan.etag, policies=policy_edits(plan))
 
 
 async def _written(ports: Ports, claim: Stored[Finding]) -> None:

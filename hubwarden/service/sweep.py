@@ -16,7 +16,7 @@ from hubwarden.domain.snapshot import Snapshot
 from hubwarden.service.errors import AzureError, HubGoneError, StorageUnavailableError, TransientError
 from hubwarden.service.evaluate import follow_up, not_found, remember, remember_hub
 from hubwarden.service.messages import EvaluateMessage, SweepMessage
-from hubwarden.service.observe import busy, observe, snapshot_of
+from hubwarden.service.observe import busy, observe, observe_listed
 from hubwarden.service.ports import Ports, SweepRecord
 from hubwarden.service.put_off import put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
@@ -27,6 +27,15 @@ log = logging.getLogger(__name__)
 _HUBS_AT_ONCE: Final = 16
 _SOON: Final = timedelta(seconds=10)
 _CAUSE: Final = Cause("sweep")
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A hub as a list showed it; ``taken_at`` is from before the list began."""
+
+    hub: HubId
+    body: JsonObject
+    taken_at: datetime
 
 
 @dataclass(slots=True)
@@ -93,7 +102,7 @@ async def _sweep_subscription(ports: Ports, message: SweepMessage, tally: _Tally
                 hub = _hub_of(body)
                 if hub is not None and hub not in listed:
                     listed.add(hub)
-                    group.create_task(_look(ports, limit, snapshot_of(hub, body, taken_at), tally))
+                    group.create_task(_look(ports, limit, _Listed(hub, body, taken_at), tally))
         except AzureError as error:
             failure = error
     unlisted = [hub for hub in known if hub not in listed]
@@ -115,21 +124,24 @@ async def _not_listed(
         await put_off(ports, message, error, retry_after=error.retry_after)
 
 
-async def _look(ports: Ports, limit: asyncio.Semaphore, snapshot: Snapshot, tally: _Tally) -> None:
+async def _look(ports: Ports, limit: asyncio.Semaphore, listed: _Listed, tally: _Tally) -> None:
     async with limit:
-        record = await ports.records.get(snapshot.hub)
+        stored = await ports.records.get(listed.hub)
+        record = stored.value if stored else None
         if record is None:
-            await remember_hub(ports, snapshot.hub)
-        if record and record.value.looked_at and record.value.looked_at > snapshot.taken_at:
-            await _look_for(ports, snapshot.hub, tally)  # the list is older than what is known: read it anew
+            await remember_hub(ports, listed.hub)
+        if record and record.looked_at and record.looked_at > listed.taken_at:
+            await _look_for(ports, listed.hub, tally)  # the list is older than what is known: read it anew
         else:
+            snapshot = await observe_listed(ports, listed.hub, listed.body, listed.taken_at, record)
             await _count(ports, snapshot, tally)
 
 
 async def _look_for(ports: Ports, hub: HubId, tally: _Tally) -> None:
     """A hub that the list does not show, or not as it is now: gone, or hidden from us; only a read can tell."""
     try:
-        snapshot = await observe(ports, hub)
+        stored = await ports.records.get(hub)
+        snapshot = await observe(ports, hub, stored.value if stored else None)
     except HubGoneError as error:
         if not await not_found(ports, hub):
             tally.seen.add(hub)
@@ -160,6 +172,8 @@ async def _count(ports: Ports, snapshot: Snapshot, tally: _Tally) -> None:
         await _ask_again(ports, snapshot.hub)
     else:
         tally.count(look)
+        if snapshot.passing:
+            await _ask_again(ports, snapshot.hub)
 
 
 async def _ask_again(ports: Ports, hub: HubId, retry_after: timedelta | None = None) -> None:

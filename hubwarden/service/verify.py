@@ -43,7 +43,8 @@ async def verify(ports: Ports, message: VerifyMessage) -> None:
         return
     fixes = [await _doubt(ports, fix) if fix.value.state is State.EXECUTING else fix for fix in fixes]
     try:
-        snapshot = await observe(ports, hub)
+        record = await ports.records.get(hub)
+        snapshot = await observe(ports, hub, record.value if record else None)
     except TransientError as error:
         await _wait(ports, message, fixes, str(error), retry_after=error.retry_after)
     except HubGoneError as error:
@@ -166,7 +167,9 @@ async def _verified(ports: Ports, fixes: Sequence[Stored[Finding]], snapshot: Sn
     Where the drift is still there, that the hub is not as planned in the plan's own places is no news.
     """
     attempt = fixes[0].value.attempt
-    others = changed_since(attempt.fingerprint, snapshot.read(Facet.HUB)) if attempt else []
+    others = (
+        changed_since(attempt.fingerprint, snapshot.read(Facet.HUB)) if attempt and attempt.fingerprint else []
+    )
     if attempt and not expected:
         own = {member_of(cast("list[str]", change["path"])) for change in attempt.changes}
         others = [path for path in others if path not in own]

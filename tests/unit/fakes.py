@@ -15,7 +15,8 @@ import random
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from detectors import RULES
+import detectors
+
 from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, State
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import get_at, with_value
@@ -52,6 +53,9 @@ SOMEBODY = "99999999-0000-0000-0000-000000000001"
 def hub_id(name="hub-1", subscription=SUB):
     return HubId(subscription, "rg-prod", name)
 
+
+# These worlds are about what happens to a finding, and one rule shows it all.
+RULES = tuple(rule for rule in detectors.RULES if rule.id == "tls-minimum")
 
 HUB = hub_id()
 
@@ -362,6 +366,10 @@ class FakeHubs:
         self.fault = lambda kind, hub: None
         self.before_put = lambda hub: None
         self.no_effect = False
+        self.facets = {
+            "policies": {"policies": []},
+            "diagnostics": {"settings": [], "categories": {}, "destinations": {}},
+        }
 
     # --- what people do to it
     def add(self, hub=HUB, **properties):
@@ -426,7 +434,8 @@ class FakeHubs:
         return copy.deepcopy(self._shown(hub))
 
     @gated
-    async def put_hub(self, hub, body, *, etag):
+    async def put_hub(self, hub, body, *, etag, policies=()):
+        assert policies == ()
         self.calls.append(("put", hub))
         self.log.append(("put", hub.name, etag))
         self.world.check_allowed(hub, body, etag)
@@ -437,6 +446,26 @@ class FakeHubs:
         self._accept(hub, body, etag)
         if error is not None:
             raise error
+
+    @gated
+    async def sas_policies(self, hub):
+        return self._facet("policies", hub)
+
+    @gated
+    async def diagnostics(self, hub):
+        return self._facet("diagnostics", hub)
+
+    @gated
+    async def put_diagnostic_setting(self, hub, name, properties):
+        self.calls.append(("put_diagnostics", hub))
+        settings = self.facets["diagnostics"]["settings"]
+        settings[:] = [s for s in settings if s["name"] != name] + [{"name": name, "properties": properties}]
+
+    def _facet(self, kind, hub):
+        self.calls.append((kind, hub))
+        if self.faults.get(kind):
+            raise self.faults[kind].pop(0)
+        return copy.deepcopy(self.facets[kind])
 
     def _accept(self, hub, body, etag):
         self._settle(hub)

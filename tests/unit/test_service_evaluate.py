@@ -314,7 +314,7 @@ async def test_an_older_snapshot_never_overrules_a_newer_one():
         world.hubs.add(minTlsVersion="1.0")
         await evaluate(world.ports, later(world))
         world.hubs.change(value=first)
-        old = await observe(world.ports, HUB)
+        old = await observe(world.ports, HUB, None)
         world.hubs.change(value=second)
         await evaluate(world.ports, later(world))
         assert world.state() is state

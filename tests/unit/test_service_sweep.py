@@ -17,7 +17,6 @@ from hubwarden.service.errors import (
     TransientError,
 )
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, SweepMessage
-from hubwarden.service.observe import snapshot_of
 from hubwarden.service.sweep import sweep
 from tests.unit.fakes import HUB, SUB, SUB2, World, ask, hub_id, policy
 
@@ -298,10 +297,3 @@ async def test_a_hundred_hubs_are_judged_a_few_at_a_time():
         world.hubs.add(hub_id(f"hub-{number}"), minTlsVersion="1.0")
     record = await asyncio.wait_for(world.sweep(), 20)
     assert record.summary == "evaluated 100 of 100 hubs, 100 with drift"
-
-
-def test_a_listed_body_is_as_good_as_a_read_one():
-    world = World()
-    world.hubs.add()
-    body = world.hubs.hubs[HUB].body
-    assert snapshot_of(HUB, body, world.clock.now()).etag == body["etag"]
