@@ -82,6 +82,7 @@ def ready(simulator: AzureSimulator) -> dict[str, object]:
         "arm": simulator.url,
         "authority": simulator.authority,
         "audience": simulator.audience,
+        "data_plane": simulator.data_plane,
         "control": simulator.control_url,
         "ca_file": simulator.ca_file,
     }

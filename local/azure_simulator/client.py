@@ -7,12 +7,14 @@ from typing import Any, Self
 
 import aiohttp
 
+from local.azure_simulator.client_providers import ProvidersClient
+
 
 class ControlError(Exception):
     """The control API refused; the text is its reason."""
 
 
-class SimulatorClient:
+class SimulatorClient(ProvidersClient):
     """`async with SimulatorClient(control, ca_file) as sim: await sim.add_hub({...})`.
 
     Arguments are those of the methods of `AzureSimulator`, and results are JSON.

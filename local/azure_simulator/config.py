@@ -22,6 +22,11 @@ class SimulatorConfig:
         reads: Bucket size and refill per second of GET (AZURE §6).
         writes: The same for PUT, PATCH and POST.
         deletes: The same for DELETE.
+        data_plane_throttle: Factor on the documented limits of a hub's data plane; 0 for no limits.
+        closed_hub_status: What a hub's data plane answers from outside its network rules: 401 or 403.
+        query_page_size: Rows in one page of a twin query, whatever the client asks for.
+        query_empty_pages: How many pages without rows, but with a continuation, come before each one with rows.
+        query_lag_seconds: How long a new device or module is missing in queries (recorded: less than 5).
         publish_on_accept: Also send the event of a PUT when it is accepted, not only when it is done.
         retry_delays: Seconds before each further delivery of an event; their number bounds the attempts.
         retry_scale: Factor on these delays.
@@ -42,6 +47,11 @@ class SimulatorConfig:
     reads: tuple[float, float] = (250.0, 25.0)
     writes: tuple[float, float] = (200.0, 10.0)
     deletes: tuple[float, float] = (200.0, 10.0)
+    data_plane_throttle: float = 1.0
+    closed_hub_status: int = 401
+    query_page_size: int = 1000
+    query_empty_pages: int = 0
+    query_lag_seconds: float = 5.0
     publish_on_accept: bool = False
     retry_delays: tuple[float, ...] = field(
         default=(10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200),

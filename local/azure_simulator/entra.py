@@ -94,15 +94,19 @@ class Entra:
         self._issued[token] = Caller(principal, tenant, claims)
         return token
 
+    def find(self, authorization: str | None) -> Caller | None:
+        """Whose token this is, be it expired or for something else."""
+        scheme, _, token = (authorization or "").partition(" ")
+        return self._issued.get(token) if scheme.lower() == "bearer" else None
+
     def caller(self, authorization: str | None) -> Caller:
         """Who an ARM request comes from, or the gateway's 401."""
         if not authorization:
             raise self._refusal(
                 "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
             )
-        scheme, _, token = authorization.partition(" ")
-        caller = self._issued.get(token)
-        if scheme.lower() != "bearer" or caller is None:
+        caller = self.find(authorization)
+        if caller is None:
             raise self._refusal("InvalidAuthenticationToken", "The access token is invalid.")
         self._check_expiry(int(caller.claims["exp"]))
         self._check_audience(str(caller.claims["aud"]))

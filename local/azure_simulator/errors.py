@@ -1,7 +1,10 @@
-"""The three error shapes of Azure that a client of this simulator can meet (RECORDINGS §5).
+"""The error shapes of Azure that a client of this simulator can meet (RECORDINGS §5).
 
 * the ARM gateway: `{"error": {"code", "message"}}` with header `x-ms-failure-cause: gateway`
 * the IoT Hub resource provider: flat, with an INTEGER code
+* Azure Monitor: flat, with a code of letters
+* Defender for Cloud: like the gateway, without its header
+* the data plane of a hub: `{"Message": "ErrorCode:…;…", "ExceptionMessage": "Tracking ID:…"}`
 * Entra ID: OAuth 2 error members plus AADSTS details
 """
 
@@ -63,6 +66,23 @@ def rp_error(code: int, message: str, api_version: str) -> AzureError:
     return AzureError(status, {"code": code, "httpStatusCode": shown, "message": text})
 
 
+def monitor_error(status: int, code: str, message: str) -> AzureError:
+    """An error of Azure Monitor."""
+    return AzureError(status, {"code": code, "message": message})
+
+
+def security_error(status: int, code: str, message: str) -> AzureError:
+    """An error of Defender for Cloud."""
+    return AzureError(status, {"error": {"code": code, "message": message}})
+
+
+def data_plane_error(status: int, code: str, message: str) -> AzureError:
+    """An error of a hub's own endpoint: the code is in a header, and again in the text (RECORDINGS §7)."""
+    tracking = f"Tracking ID:{uuid.uuid4().hex}-G:0-TimeStamp:{utc_now():%m/%d/%Y %H:%M:%S}"
+    body = {"Message": f"ErrorCode:{code};{message}", "ExceptionMessage": tracking}
+    return AzureError(status, body, {"iothub-errorcode": code})
+
+
 def entra_error(status: int, error: str, number: int, message: str) -> AzureError:
     """An error of the token endpoint."""
     trace, correlation, moment = str(uuid.uuid4()), str(uuid.uuid4()), plain(utc_now())
@@ -81,12 +101,16 @@ def entra_error(status: int, error: str, number: int, message: str) -> AzureErro
     )
 
 
-def resource_not_found(name: str, resource_group: str) -> AzureError:
-    """The gateway's 404 for a hub that ARM does not know."""
+def resource_not_found(
+    name: str,
+    resource_group: str,
+    resource_type: str = "Microsoft.Devices/IotHubs",
+) -> AzureError:
+    """The gateway's 404 for a resource that ARM does not know."""
     return arm_error(
         404,
         "ResourceNotFound",
-        f"The Resource 'Microsoft.Devices/IotHubs/{name}' under resource group '{resource_group}' was not found. "
+        f"The Resource '{resource_type}/{name}' under resource group '{resource_group}' was not found. "
         "For more details please go to https://aka.ms/ARMResourceNotFoundFix",
     )
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from local.azure_simulator.errors import AzureError, arm_error, rp_error
+from local.azure_simulator.errors import AzureError, arm_error, data_plane_error, rp_error
 
 
 type FaultKind = Literal["status", "cut", "cut_after", "slow"]
@@ -83,9 +83,9 @@ class Fault:
         """The fault as the control API shows it."""
         return {name.name: getattr(self, name.name) for name in fields(self) if name.repr}
 
-    def error(self, api_version: str) -> AzureError:
-        """The answer of a `status` fault."""
-        error = error_of(self.status, api_version)
+    def error(self, api_version: str, *, data_plane: bool = False) -> AzureError:
+        """The answer of a `status` fault, of ARM or of a hub itself."""
+        error = hub_error_of(self.status) if data_plane else error_of(self.status, api_version)
         if self.retry_after is not None:
             error.headers["Retry-After"] = f"{self.retry_after:g}"
         return error
@@ -148,3 +148,18 @@ def error_of(status: int, api_version: str) -> AzureError:
         return rp_error(number, text, api_version)
     code, text = GATEWAY_ANSWERS.get(status, ("InternalServerError", "Encountered internal server error."))
     return arm_error(status, code, text)
+
+
+HUB_ANSWERS = {
+    401: ("IotHubUnauthorizedAccess", "Unauthorized"),
+    403: ("IotHubQuotaExceeded", "Total number of messages on IotHub exceeded the allocated quota."),
+    404: ("IotHubNotFound", "NotFound"),
+    412: ("PreconditionFailed", "PreconditionFailed"),
+    429: ("ThrottlingException", "The request has been throttled. Wait 10 seconds and try again."),
+    503: ("ServiceUnavailable", "ServiceUnavailable"),
+}
+
+
+def hub_error_of(status: int) -> AzureError:
+    """The answer of a hub's data plane with this status, in the shape of the recorded 412 (§7)."""
+    return data_plane_error(status, *HUB_ANSWERS.get(status, ("ServerError", "InternalServerError")))

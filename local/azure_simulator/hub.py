@@ -84,10 +84,17 @@ class Hub:
         """The etag of the last completed write."""
         return str(self.body["etag"])
 
+    @property
+    def host(self) -> str:
+        """The host name of its data plane, in lower case."""
+        return str(self.body["properties"].get("hostName") or f"{self.path.name}.azure-devices.net").lower()
+
     def view(self) -> Json:
-        """The body of GET and LIST: no policies, secrets masked (RECORDINGS §2.1, §2.3)."""
-        shown = copy.deepcopy(self.body)
-        shown["properties"] = masked(shown["properties"])
+        """The body of GET and LIST: no policies, secrets masked (RECORDINGS §2.1, §2.3).
+
+        Only the properties are a copy: the view is for sending, not for changing.
+        """
+        shown = self.body | {"properties": masked(self.body["properties"])}
         if self.shown_state:
             shown["properties"]["state"], shown["properties"]["provisioningState"] = self.shown_state
         return shown

@@ -139,7 +139,7 @@ class IotHubs:
         hub = created(path, request, call.api_version, self._state.factory)
         hub.body["etag"] = self._state.factory.next_etag()
         hub.shown_state = ("Activating", "Activating")
-        self._state.hubs[path.key] = hub
+        self._state.add_hub(hub)
         operation = self._start(hub, lambda: self._settled(hub, call))
         answer = put_answer(hub, hub.body, hub.policies, request, call.api_version, creating=True)
         return self._accepted(call, hub, operation, answer)
@@ -170,7 +170,7 @@ class IotHubs:
 
     def _deleted(self, hub: Hub, call: Call) -> None:
         if self._state.hubs.get(hub.path.key) is hub:
-            del self._state.hubs[hub.path.key]
+            self._state.forget_hub(hub.path.key)
         self._state.deleted_at[hub.path.key] = time.monotonic()
         self._state.publish("Delete", hub.path.id, DELETE, call)
 

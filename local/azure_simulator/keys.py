@@ -32,9 +32,15 @@ class KeyMaker:
         return base64.b64encode(f"{CANARY}{tail}".encode()).decode()
 
 
+def derived_key(text: str) -> str:
+    """A recognisable key that depends on the text alone."""
+    tail = hashlib.sha256(text.encode()).hexdigest()[: 32 - len(CANARY)]
+    return base64.b64encode(f"{CANARY}{tail}".encode()).decode()
+
+
 def masked(value: Any) -> Any:
     """The value with the key of each connection string replaced by `****` (RECORDINGS §2.3)."""
-    return map_strings(value, lambda text: SECRET_PART.sub(rf"\1={MASK}", text))
+    return map_strings(value, lambda text: SECRET_PART.sub(rf"\1={MASK}", text) if "Key=" in text else text)
 
 
 def with_keys(value: Any, make_key: KeyMaker) -> Any:

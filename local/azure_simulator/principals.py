@@ -1,5 +1,6 @@
 """Who calls: registered principals, and what a token says of them."""
 
+import time
 import uuid
 
 from dataclasses import dataclass
@@ -27,6 +28,15 @@ class Caller:
     principal: Principal
     tenant: str
     claims: dict[str, str | int]
+
+    @property
+    def audience(self) -> str:
+        """What the token is for."""
+        return str(self.claims["aud"]).rstrip("/")
+
+    def is_valid(self) -> bool:
+        """Whether the token has not expired."""
+        return int(self.claims["exp"]) > time.time()
 
     @property
     def display(self) -> str:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from local.azure_simulator import iothub
+from local.azure_simulator import diagnostics, iothub, security
+from local.azure_simulator.destinations import EVENT_HUB_RULE, STORAGE, WORKSPACE, Destinations
+from local.azure_simulator.diagnostics import DiagnosticSettings
 from local.azure_simulator.iothub import IotHubs
 from local.azure_simulator.locks import PROVIDER as LOCKS
+from local.azure_simulator.security import SecuritySolutions
 from local.azure_simulator.state import State
 from local.azure_simulator.wire import Call, Reply
 
@@ -20,6 +23,11 @@ HUBS = "/providers/Microsoft.Devices/IotHubs"
 HUB = f"{GROUP}{HUBS}/{{hub}}"
 KEY = f"{HUB}/IotHubKeys/{{key}}"
 OPERATION = f"{SUBSCRIPTION}/providers/Microsoft.Devices/locations/{{loc}}/operationResults/{{operation}}"
+SETTINGS = f"{HUB}/providers/microsoft.insights/diagnosticSettings"
+SETTING = f"{SETTINGS}/{{setting}}"
+CATEGORIES = f"{SETTINGS}Categories"
+SOLUTIONS = f"/providers/{security.TYPE}"
+SOLUTION = f"{GROUP}{SOLUTIONS}/{{solution}}"
 LOCK = f"{{scope}}{LOCKS}/{{lock}}"
 
 READ_OPERATION = "Microsoft.Devices/locations/operationResults/read"
@@ -70,7 +78,13 @@ def named_group(found: re.Match[str]) -> str:
 
 def arm_routes(state: State) -> tuple[Route, ...]:
     """All ARM operations."""
-    return (*hub_routes(IotHubs(state)), *lock_routes(state))
+    return (
+        *hub_routes(IotHubs(state)),
+        *diagnostics_routes(DiagnosticSettings(state)),
+        *security_routes(SecuritySolutions(state)),
+        *destination_routes(Destinations(state.destinations)),
+        *lock_routes(state),
+    )
 
 
 def hub_routes(hubs: IotHubs) -> tuple[Route, ...]:
@@ -86,6 +100,44 @@ def hub_routes(hubs: IotHubs) -> tuple[Route, ...]:
         Route("POST", f"{KEY}/listkeys", hubs.get_key, iothub.KEY, KEY, lock="write", event="Action"),
         Route("GET", OPERATION, hubs.operation_result, READ_OPERATION, SUBSCRIPTION),
     )
+
+
+def diagnostics_routes(settings: DiagnosticSettings) -> tuple[Route, ...]:
+    """Operations of Microsoft.Insights on hubs; their events have its name in lower case (AZURE §5)."""
+    read, write, delete = (f"{diagnostics.ACTION}/{verb}" for verb in ("read", "write", "delete"))
+    read_category = f"{diagnostics.CATEGORY_ACTION}/read"
+    return (
+        Route("GET", SETTINGS, settings.list, read, HUB),
+        Route("GET", SETTING, settings.get, read, SETTING),
+        Route("PUT", SETTING, settings.put, write, SETTING, lock="write", event="Write"),
+        Route("DELETE", SETTING, settings.delete, delete, SETTING, lock="delete", event="Delete"),
+        Route("GET", CATEGORIES, settings.list_categories, read_category, HUB),
+        Route("GET", f"{CATEGORIES}/{{category}}", settings.get_category, read_category, HUB),
+    )
+
+
+def security_routes(solutions: SecuritySolutions) -> tuple[Route, ...]:
+    """Operations of Microsoft.Security."""
+    read, write, delete = security.READ, security.WRITE, security.DELETE
+    return (
+        Route("GET", f"{SUBSCRIPTION}{SOLUTIONS}", solutions.list, read, SUBSCRIPTION),
+        Route("GET", f"{GROUP}{SOLUTIONS}", solutions.list, read, GROUP),
+        Route("GET", SOLUTION, solutions.get, read, SOLUTION),
+        Route("PUT", SOLUTION, solutions.put, write, SOLUTION, lock="write", event="Write"),
+        Route("PATCH", SOLUTION, solutions.patch, write, SOLUTION, lock="write", event="Write"),
+        Route("DELETE", SOLUTION, solutions.delete, delete, SOLUTION, lock="delete", event="Delete"),
+    )
+
+
+def destination_routes(destinations: Destinations) -> tuple[Route, ...]:
+    """GET of what diagnostic settings send to."""
+    namespace, _, rule = EVENT_HUB_RULE.rpartition("/")
+    paths = {
+        WORKSPACE: f"{GROUP}/providers/{WORKSPACE}/{{name}}",
+        STORAGE: f"{GROUP}/providers/{STORAGE}/{{name}}",
+        EVENT_HUB_RULE: f"{GROUP}/providers/{namespace}/{{namespace}}/{rule}/{{name}}",
+    }
+    return tuple(Route("GET", path, destinations.get, f"{kind}/read", path) for kind, path in paths.items())
 
 
 def lock_routes(state: State) -> tuple[Route, ...]:

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 type Json = dict[str, Any]
 
-SECTIONS = ("principals", "hubs", "locks", "denials", "resource_groups")
+SECTIONS = (
+    "principals",
+    "resource_groups",
+    "hubs",
+    "destinations",
+    "diagnostic_settings",
+    "security_solutions",
+    "devices",
+    "locks",
+    "denials",
+)
+"""In the order in which they are put in place: settings and devices need their hubs."""
 
 
 class SeedError(ValueError):
@@ -54,18 +65,23 @@ def checked(content: Any) -> Json:
 def plant(simulator: AzureSimulator, content: Any) -> None:
     """Put a seed into a simulator.
 
-    A hub is a GET body (`{"id": ...}` is enough), or `{"body": ..., "policies": [...]}`; the other sections hold
-    the arguments of `add_principal`, `add_lock`, `deny` and `add_resource_group`.
+    A hub is a GET body (`{"id": ...}` is enough), or `{"body": ..., "policies": [...]}`, a security solution is
+    one too; the other sections hold the arguments of the `add_...` method of their name, denials those of `deny`.
     """
     put: dict[str, Callable[[Json], object]] = {
         "principals": lambda entry: simulator.add_principal(**entry),
         "hubs": lambda entry: simulator.add_hub(entry.get("body", entry), policies=entry.get("policies")),
+        "destinations": lambda entry: simulator.add_destination(**entry),
+        "diagnostic_settings": lambda entry: simulator.add_diagnostic_setting(**entry),
+        "security_solutions": simulator.add_security_solution,
+        "devices": lambda entry: simulator.add_devices(**entry),
         "locks": lambda entry: simulator.add_lock(**entry),
         "denials": lambda entry: simulator.deny(**entry),
         "resource_groups": lambda entry: simulator.add_resource_group(**entry),
     }
-    for section, entries in checked(content).items():
-        for number, entry in enumerate(entries):
+    seed = checked(content)
+    for section in SECTIONS:
+        for number, entry in enumerate(seed.get(section, ())):
             try:
                 put[section](entry)
             except (KeyError, TypeError, ValueError, AzureError) as error:

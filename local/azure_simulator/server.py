@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import ssl
 import uuid
 
@@ -12,7 +13,8 @@ import trustme
 
 from aiohttp import web
 
-from local.azure_simulator.errors import AzureError, arm_error
+from local.azure_simulator.dataplane import PREFIX, SUFFIX, DataPlane, HubCall
+from local.azure_simulator.errors import AzureError, arm_error, data_plane_error
 from local.azure_simulator.faults import HTML_503, Fault
 from local.azure_simulator.gateway import Gateway
 from local.azure_simulator.principals import Caller
@@ -22,6 +24,9 @@ from local.azure_simulator.wire import NO_BODY, Call, Json, Reply
 
 
 MAX_BODY = 16 * 2**20
+
+LOGGED_BODIES = re.compile("/(iothubs|iotsecuritysolutions)/", re.IGNORECASE)
+"""Paths of the PUTs whose bodies the request log keeps."""
 
 LOGGED_QUERY = 200
 """Characters of the query that the request log keeps; addresses of operations have thousands."""
@@ -33,44 +38,60 @@ class Front:
     def __init__(self, state: State) -> None:
         self._state = state
         self._gateway = Gateway(state)
+        self._data_plane = DataPlane(state)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, or let a fault do so; each one is in the log."""
         entry = self._state.requests.open(request.method, request.path, request.query_string[:LOGGED_QUERY])
-        caller = self._known_caller(request, entry)
+        hub = hub_address(request)
+        caller = self._state.entra.find(request.headers.get("Authorization"))
+        if caller is not None:
+            entry.client_id, entry.principal = caller.principal.client_id, caller.principal.name
         await asyncio.sleep(self._state.config.latency_seconds)
         fault = self._state.faults.strike(request.method, request.path, entry.client_id)
         entry.fault = fault.kind if fault else None
         if fault and fault.kind == "cut":
             return cut(request)
         if fault and fault.kind == "status":
-            reply = failure(fault, request)
+            reply = failure(fault, request, data_plane=hub is not None)
+        elif hub:
+            reply = await self._hub_reply(request, hub, caller)
         else:
-            reply = await self._reply(request, caller, entry)
+            reply = await self._reply(request, entry)
         if fault and fault.kind == "cut_after":
             return cut(request)
         entry.status = reply.status
         return await send(request, reply, slow=fault.seconds if fault and fault.kind == "slow" else 0.0)
 
-    def _known_caller(self, request: web.Request, entry: Entry) -> Caller | AzureError:
+    async def _hub_reply(self, request: web.Request, hub: tuple[str, str], caller: Caller | None) -> Reply:
         try:
-            caller = self._state.entra.caller(request.headers.get("Authorization"))
-        except AzureError as error:
-            return error
-        entry.client_id, entry.principal = caller.principal.client_id, caller.principal.name
-        return caller
+            body = await json_body(request)
+        except AzureError:
+            error = data_plane_error(400, "DeserializationError", "BadRequest")
+            return Reply(error.status, error.body, error.headers)
+        return self._data_plane.answer(
+            HubCall(
+                method=request.method,
+                host=hub[0],
+                path=hub[1],
+                query=request.query,
+                headers=request.headers,
+                body=body,
+                caller=caller,
+                client_ip=request.remote or "",
+            ),
+        )
 
-    async def _reply(self, request: web.Request, caller: Caller | AzureError, entry: Entry) -> Reply:
+    async def _reply(self, request: web.Request, entry: Entry) -> Reply:
         try:
             entra = await self._entra(request)
             if entra is not None:
                 return Reply(200, entra)
-            if isinstance(caller, AzureError):
-                raise caller
+            caller = self._state.entra.caller(request.headers.get("Authorization"))
             body = await json_body(request)
         except AzureError as error:
             return Reply(error.status, error.body, error.headers)
-        if request.method == "PUT" and "/iothubs/" in request.path.lower():
+        if request.method == "PUT" and LOGGED_BODIES.search(request.path):
             entry.body = body
         return self._gateway.answer(self._call(request, caller, body))
 
@@ -90,7 +111,7 @@ class Front:
     def _call(self, request: web.Request, caller: Caller, body: Any) -> Call:
         return Call(
             method=request.method,
-            path=request.path,
+            path=f"/{request.path.lstrip('/')}",
             query={name.lower(): value for name, value in request.query.items()},
             headers=request.headers,
             body=body,
@@ -99,6 +120,15 @@ class Front:
             client_ip=request.remote or "",
             url=f"{self._state.base_url}{request.raw_path}",
         )
+
+
+def hub_address(request: web.Request) -> tuple[str, str] | None:
+    """Host name and path of a request to a data plane, None for any other."""
+    if request.path.startswith(PREFIX):
+        host, _, path = request.path.removeprefix(PREFIX).partition("/")
+        return host, f"/{path}"
+    host = request.host.partition(":")[0]
+    return (host, request.path) if host.lower().endswith(SUFFIX) else None
 
 
 async def json_body(request: web.Request) -> Any:
@@ -114,13 +144,13 @@ async def json_body(request: web.Request) -> Any:
         ) from error
 
 
-def failure(fault: Fault, request: web.Request) -> Reply:
+def failure(fault: Fault, request: web.Request, *, data_plane: bool) -> Reply:
     """The answer that a `status` fault gives."""
     if fault.html:
         retry = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
         headers = {"Content-Type": "text/html", "x-azure-externalerror": "0x80072ee2,OriginTimeout", **retry}
         return Reply(fault.status, HTML_503, headers)
-    error = fault.error(request.query.get("api-version", ""))
+    error = fault.error(request.query.get("api-version", ""), data_plane=data_plane)
     return Reply(error.status, error.body, error.headers)
 
 
@@ -158,7 +188,7 @@ def loopback_tls(directory: Path, host: str) -> tuple[ssl.SSLContext, Path]:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    authority.issue_cert(host, "localhost").configure_cert(context)
+    authority.issue_cert(host, "localhost", f"*{SUFFIX}").configure_cert(context)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "ca.pem"
     authority.cert_pem.write_to_path(str(path))

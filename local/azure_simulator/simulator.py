@@ -12,18 +12,20 @@ from aiohttp import web
 from local.azure_simulator.access import Denial
 from local.azure_simulator.config import FIXED, SimulatorConfig
 from local.azure_simulator.control import Control
+from local.azure_simulator.dataplane import PREFIX
 from local.azure_simulator.delivery import EventGrid, EventMode, Order, Subscriber
 from local.azure_simulator.events import Schema, resource_event
 from local.azure_simulator.faults import Fault
 from local.azure_simulator.hub import HubPath
 from local.azure_simulator.locks import Lock, normal
 from local.azure_simulator.principals import Principal, make_principal
+from local.azure_simulator.providers import Providers
 from local.azure_simulator.server import MAX_BODY, Front, loopback_tls
 from local.azure_simulator.state import State
 from local.azure_simulator.wire import Call, Json
 
 
-class AzureSimulator:
+class AzureSimulator(Providers):
     """A running simulator: `async with AzureSimulator(SimulatorConfig(...)) as sim: ...`.
 
     All methods belong to the event loop that entered it.
@@ -78,6 +80,11 @@ class AzureSimulator:
         return self.url
 
     @property
+    def data_plane(self) -> str:
+        """Where the data plane of a hub is: a template with `{hostName}`, the hub's own host name."""
+        return f"{self.url}{PREFIX}{{hostName}}"
+
+    @property
     def control_url(self) -> str:
         """Base of the control API."""
         return f"{self.url}/_control"
@@ -116,7 +123,7 @@ class AzureSimulator:
 
     def remove_hub(self, hub_id: str) -> None:
         """Forget a hub at once, without an event."""
-        self.state.hubs.pop(HubPath.of(hub_id).key, None)
+        self.state.forget_hub(HubPath.of(hub_id).key)
 
     def add_resource_group(self, subscription: str, name: str) -> None:
         """Make a resource group exist; hubs bring their own."""

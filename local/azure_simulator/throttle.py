@@ -16,8 +16,16 @@ type Kind = Literal["reads", "writes", "deletes"]
 GLOBAL_FACTOR = 15
 """The bucket of a whole subscription is this much larger than that of one principal."""
 
-RESOURCE_REQUESTS = (5000.0, 5.0)
-"""The IoT Hub provider's own count of PUTs, in place of the writes header (RECORDINGS §3.1)."""
+RESOURCE_REQUESTS = (
+    ("/providers/microsoft.insights/diagnosticsettings", ("PUT",), 150.0, 0.5),
+    ("/providers/microsoft.security/iotsecuritysolutions", ("PUT", "PATCH"), 250.0, 1.0),
+    ("/providers/microsoft.security/iotsecuritysolutions", ("GET",), 750.0, 2.5),
+    ("/providers/microsoft.devices/", ("PUT",), 5000.0, 5.0),
+)
+"""A provider's own count, in place of the gateway's header: part of the path, methods, size, refill per second.
+
+The sizes are recorded (RECORDINGS §3.1, §6); no refusal is, and so none is made.
+"""
 
 
 @dataclass(slots=True)
@@ -59,10 +67,14 @@ class Throttle:
         wait = own.take() or shared.take()
         if wait:
             raise throttled(call, subscription, wait)
-        if call.method == "PUT" and "/providers/microsoft.devices/" in call.path.lower():
-            count = self._bucket((subscription, "put"), *RESOURCE_REQUESTS)
-            count.take()
-            return {"x-ms-ratelimit-remaining-subscription-resource-requests": str(int(count.tokens))}
+        path = call.path.lower()
+        for part, methods, own_size, own_refill in RESOURCE_REQUESTS:
+            if part in path:
+                if call.method not in methods:
+                    continue
+                count = self._bucket((subscription, part, methods[0]), own_size, own_refill)
+                count.take()
+                return {"x-ms-ratelimit-remaining-subscription-resource-requests": str(int(count.tokens))}
         return {
             f"x-ms-ratelimit-remaining-subscription-{kind}": str(int(own.tokens)),
             f"x-ms-ratelimit-remaining-subscription-global-{kind}": str(int(shared.tokens)),

@@ -15,6 +15,7 @@ import pytest
 from local.azure_simulator import AzureSimulator, SimulatorClient, SimulatorConfig
 from local.azure_simulator.client import ControlError
 from local.azure_simulator.control import CONTROL
+from local.azure_simulator.seed import SECTIONS
 
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,65 @@ async def test_the_request_log(control, arm, names):
     assert await control.requests() == []
 
 
+WORKSPACE = "/subscriptions/s/resourceGroups/logs/providers/Microsoft.OperationalInsights/workspaces/all"
+
+
+async def test_the_other_providers_through_the_control_api(control, names):
+    await control.add_destination(WORKSPACE, "eastus")
+    assert await control.destinations() == [{"id": WORKSPACE, "location": "eastus"}]
+    assert await control.remove_destination(WORKSPACE.upper().replace("/SUBSCRIPTIONS", "/subscriptions")) is True
+    await control.add_diagnostic_setting(names.hub, "one", {"workspaceId": WORKSPACE})
+    assert (await control.diagnostic_settings(names.hub))[0]["properties"]["workspaceId"] == WORKSPACE
+    assert await control.remove_diagnostic_setting(names.hub, "ONE") is True
+    assert await control.diagnostic_settings(names.hub) == []
+    solution = f"{names.group}/providers/Microsoft.Security/iotSecuritySolutions/one"
+    assert (
+        await control.add_security_solution({"id": solution, "properties": {"iotHubs": [names.hub]}}) == solution
+    )
+    assert [body["id"] for body in await control.security_solutions()] == [solution]
+    assert await control.remove_security_solution(solution) is True
+    assert await control.add_devices(names.hub, 3, modules=["m"]) == 3
+    assert await control.add_devices(names.hub, ["a", {"id": "b", "status": "disabled"}]) == 5
+    await control.change_device(names.hub, "a", connection_state="Connected", modules=["m", {"id": "n"}])
+    await control.add_module(names.hub, "b", "m")
+    assert await control.remove_module(names.hub, "b", "m") is True
+    assert await control.remove_device(names.hub, "b") is True
+    assert await control.device_count(names.hub) == 4
+    for call in (
+        control.change_device(names.hub, "b", status="disabled"),
+        control.add_devices("/subscriptions/s/resourceGroups/r/providers/Microsoft.Devices/IotHubs/none", 1),
+    ):
+        with pytest.raises(ControlError, match="missing or unknown"):
+            await call
+    for changes in ({"status": "odd"}, {"number": 1}, {"colour": "red"}):
+        with pytest.raises(ControlError):
+            await control.change_device(names.hub, "a", **changes)
+    with pytest.raises(ControlError, match="there is a device 'a' already"):
+        await control.add_devices(names.hub, ["a"])
+    with pytest.raises(ControlError, match="not the id of a resource"):
+        await control.add_destination("logs")
+    await control.reset()
+    assert (await control.security_solutions(), await control.destinations()) == ([], [])
+
+
+async def test_a_seed_of_everything(control, names):
+    solution = f"{names.group}/providers/Microsoft.Security/iotSecuritySolutions/one"
+    await control.reset()
+    await control.seed(
+        {
+            "devices": [{"hub_id": names.hub, "devices": 2}, {"hub_id": names.hub, "devices": ["x"]}],
+            "diagnostic_settings": [{"hub_id": names.hub, "name": "one", "properties": {}}],
+            "security_solutions": [{"id": solution, "properties": {"iotHubs": [names.hub.lower()]}}],
+            "destinations": [{"id": WORKSPACE}],
+            "hubs": [{"id": names.hub}],
+        }
+    )
+    assert await control.device_count(names.hub) == 3
+    assert len(await control.diagnostic_settings(names.hub)) == 1
+    assert (await control.security_solutions())[0]["properties"]["iotHubs"] == [names.hub.lower()]
+    assert await control.destinations() == [{"id": WORKSPACE, "location": "westeurope"}]
+
+
 async def test_seeding_through_the_control_api(control, names):
     await control.seed(
         {"hubs": [{"body": {"id": f"{names.hub}9"}}], "locks": [{"scope": names.group, "level": "ReadOnly"}]}
@@ -128,6 +188,18 @@ async def test_each_control_operation_is_in_the_readme():
     readme = (ROOT / "local/azure_simulator/README.md").read_text()
     missing = [f"{method} /{path}" for method, path in CONTROL if f"`{method} /{path}`" not in readme]
     assert missing == []
+
+
+async def test_each_setting_of_the_data_plane_and_each_section_of_a_seed_is_in_the_readme():
+    readme = (ROOT / "local/azure_simulator/README.md").read_text()
+    settings = (
+        "query_page_size",
+        "query_empty_pages",
+        "query_lag_seconds",
+        "data_plane_throttle",
+        "closed_hub_status",
+    )
+    assert [name for name in (*SECTIONS, *settings) if f"`{name}`" not in readme] == []
 
 
 def is_certificate(path):
@@ -202,9 +274,13 @@ async def test_it_ends_with_its_parent():
         ("{", "is not JSON: Expecting property name"),
         (
             "3",
-            "must be an array of hubs or an object with some of principals, hubs, locks, denials, resource_groups",
+            f"must be an array of hubs or an object with some of {', '.join(SECTIONS)}",
         ),
-        ('{"hub": []}', "unknown section 'hub', allowed: principals, hubs, locks, denials, resource_groups"),
+        ('{"hub": []}', f"unknown section 'hub', allowed: {', '.join(SECTIONS)}"),
+        (
+            '{"devices": [{"hub_id": "/x", "devices": 1}]}',
+            "devices[0]: ValueError: not the id of an IoT hub: '/x'",
+        ),
         ('{"hubs": {}}', "section 'hubs' must be an array of objects"),
         ('[{"name": "x"}]', "hubs[0]: KeyError: 'id'"),
         ('{"locks": [{"scope": "/", "level": "Hard"}]}', "locks[0]: AzureError: 400"),
