@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from detectors import tls_minimum
+from detectors import diagnostics, sas_policies, tls_minimum
 from hubwarden.domain.rule import Rule
 
 
-RULES: Final[tuple[Rule, ...]] = (tls_minimum.RULE,)
+RULES: Final[tuple[Rule, ...]] = (tls_minimum.RULE, diagnostics.RULE, sas_policies.RULE)

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 
+from detectors._sight import unseen
 from hubwarden.domain.jsons import ABSENT, get_at
 from hubwarden.domain.rule import ManualFix, Rule, RuleSettings, Severity
-from hubwarden.domain.snapshot import Facet, Snapshot, Unread
+from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 
 
@@ -43,21 +44,45 @@ class Settings(RuleSettings):
     absent: Literal["drift", "compliant"] = Field(
         "drift", description="What a hub is on which no minimum was ever set."
     )
+    unenforced_regions: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] = Field(
+        default_factory=list,
+        description="Regions in which Azure does not enforce the setting; case and spaces do not count.",
+    )
 
 
 def detect(snapshot: Snapshot, settings: Settings) -> Iterator[Verdict]:
-    """Compare the hub's minTlsVersion with the minimum, as numbers; a value that is no number is drift."""
+    """Compare the hub's minTlsVersion with the minimum, as numbers; a value that is no number is drift.
+
+    A drift in a region where the setting has no effect is unknown: nothing that can be set would end it.
+    """
+    blind = unseen(snapshot)
+    if blind:
+        yield blind
+        return
     body = snapshot.read(Facet.HUB)
-    if isinstance(body, Unread):
-        yield Unknown(body.reason, body.missing_action)
-        return
-    if snapshot.dead:
-        yield Unknown(f"the hub is {snapshot.dead}: it serves nobody and cannot be changed")
-        return
     if not isinstance(get_at(body, PATH[:-1]), Mapping):
         yield Unknown("Azure's answer does not hold the hub's properties")
         return
-    yield _judge(get_at(body, PATH), settings)
+    verdict, region = _judge(get_at(body, PATH), settings), unenforced_region(body, settings)
+    if region is not None and isinstance(verdict, Drift):
+        yield Unknown(f"{verdict.summary}, but TLS enforcement has no effect in region {region}")
+        return
+    yield verdict
+
+
+def unenforced_region(body: Mapping[str, Any], settings: Settings) -> str | None:
+    """The hub's region, where the settings say that minTlsVersion has no effect there.
+
+    ARM writes a region as ``westus2`` or ``West US 2``: case and spaces do not count.
+    """
+    region = get_at(body, ("location",))
+    if not isinstance(region, str):
+        return None
+    return region if _plain(region) in map(_plain, settings.unenforced_regions) else None
+
+
+def _plain(region: str) -> str:
+    return "".join(region.split()).casefold()
 
 
 def _judge(found: Any, settings: Settings) -> Verdict:

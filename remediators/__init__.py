@@ -7,9 +7,10 @@ from types import MappingProxyType
 from typing import Final
 
 from hubwarden.domain.rule import Remediator
-from remediators import tls_minimum
+from remediators import diagnostics, sas_policies, tls_minimum
 
 
 REMEDIATORS: Final[Mapping[str, Remediator]] = MappingProxyType({
-    remediator.rule_id: remediator for remediator in (tls_minimum.REMEDIATOR,)
+    remediator.rule_id: remediator
+    for remediator in (tls_minimum.REMEDIATOR, diagnostics.REMEDIATOR, sas_policies.REMEDIATOR)
 })  # fmt: skip

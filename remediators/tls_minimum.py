@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from detectors.tls_minimum import PATH, RULE, Settings, version_of
+from detectors.tls_minimum import PATH, RULE, Settings, unenforced_region, version_of
 from hubwarden.domain.jsons import ABSENT, get_at
 from hubwarden.domain.plan import Change, PlanError
 from hubwarden.domain.rule import Remediator, Safety
@@ -20,14 +20,17 @@ def plan(_: Drift, snapshot: Snapshot, settings: Settings) -> Iterator[Change]:
     """One change: ``properties.minTlsVersion`` becomes the minimum.
 
     Raises:
-        PlanError: the hub or its properties were not read, or its value is already as high, or is one that we
-            cannot compare: a fix never lowers.
+        PlanError: the hub or its properties were not read, the setting has no effect in its region, or its value
+            is already as high, or is one that we cannot compare: a fix never lowers.
     """
     body = snapshot.read(Facet.HUB)
     if isinstance(body, Unread):
         raise PlanError(f"{snapshot.hub} was not read: {body.reason}")
     if not isinstance(get_at(body, PATH[:-1]), Mapping):
         raise PlanError(f"{snapshot.hub}: Azure's answer does not hold the hub's properties")
+    region = unenforced_region(body, settings)
+    if region is not None:
+        raise PlanError(f"{snapshot.hub} is in {region}, where TLS enforcement has no effect")
     found, minimum = get_at(body, PATH), version_of(settings.minimum)
     version = version_of(found)
     if version is None and found not in _UNSET:

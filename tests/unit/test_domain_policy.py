@@ -46,6 +46,7 @@ tickets:
 SHORT = f"version: 1\nsubscriptions: [{SUBSCRIPTION}]\n"
 ONE = HubId.parse(HUB)
 RULE = RULES[0]
+KNOWN = ", ".join(sorted(rule.id for rule in RULES))
 
 
 def load(text):
@@ -118,8 +119,8 @@ def at(line, new, text=GOOD):
 TABLE = {
     # unknown keys, at each level
     "top": (f"{GOOD}colour: red\n", 19, "colour", "is not a key that is known here"),
-    "rule": (at(5, "  tls-maximum:"), 5, "rules.tls-maximum", "no rule 'tls-maximum'; there are: tls-minimum"),
-    "rule with _": (at(5, "  tls_minimum:"), 5, "rules.tls_minimum", "no rule 'tls_minimum'; there are: tls-minimum"),
+    "rule": (at(5, "  tls-maximum:"), 5, "rules.tls-maximum", f"no rule 'tls-maximum'; there are: {KNOWN}"),
+    "rule with _": (at(5, "  tls_minimum:"), 5, "rules.tls_minimum", f"no rule 'tls_minimum'; there are: {KNOWN}"),
     "in a rule": (at(6, "    mod: auto"), 6, "rules.tls-minimum.mod", "is not a key that is known here"),
     "setting": (at(9, "      x: 1"), 9, "rules.tls-minimum.settings.x", "is not a key that is known here"),
     "exemption": (at(15, "    owner: jo\n    by: jo"), 16, "exemptions[0].by", "is not a key that is known here"),
@@ -167,8 +168,8 @@ TABLE = {
                      "String should have at least 1 character, found '  '"),
     "ticket target": (at(18, "  target: jira"), 18, "tickets.target", "Input should be 'builtin', found 'jira'"),
     "accept_risk": (at(16, "accept_risk:\n- tls-minimum\n- tls"), 18, "accept_risk[1]",
-                    "no rule 'tls'; there are: tls-minimum"),
-    "exempt rule": (at(11, "  - rule: tls"), 11, "exemptions[0].rule", "no rule 'tls'; there are: tls-minimum"),
+                    f"no rule 'tls'; there are: {KNOWN}"),
+    "exempt rule": (at(11, "  - rule: tls"), 11, "exemptions[0].rule", f"no rule 'tls'; there are: {KNOWN}"),
     # days
     "expired": (at(13, "    until: 2026-11-22"), 13, "exemptions[0].until",
                 "expired on 2026-11-22: renew it with a reason, or delete the exemption"),

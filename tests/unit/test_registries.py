@@ -62,7 +62,7 @@ def test_remediator(rule_id):
     assert module_stem(remediator.plan) == rule_id
     assert remediator.safety in Safety
     assert remediator.why
-    assert remediator.paths
+    assert remediator.paths or remediator.beyond
     assert all(path and all(isinstance(key, str) for key in path) for path in remediator.paths)
     assert remediator.write_actions
     assert all(PERMISSION.fullmatch(action) for action in remediator.write_actions)

@@ -116,6 +116,20 @@ def test_no_fix_without_sight(name):
         list(REMEDIATOR.plan(Drift("drift"), snapshot(facet), Settings()))
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("unknown-unenforced")])
+def test_no_fix_where_the_setting_has_no_effect(name):
+    case = CASES[name]
+    with pytest.raises(PlanError, match="has no effect"):
+        planned(case["hub"], **case["settings"])
+    assert isinstance(judged(case["hub"]), Drift)
+
+
+@pytest.mark.parametrize("location", [None, 1, ["westus2"], "", ABSENT])
+def test_a_region_that_is_none_is_not_one_of_those_named(location):
+    body = with_value(DRIFTS["drift-absent"]["hub"], ("location",), location)
+    assert isinstance(judged(body, unenforced_regions=["westus2"]), Drift)
+
+
 versions = st.lists(st.integers(0, 12), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 odd = st.one_of(
     st.just(ABSENT),
@@ -208,4 +222,4 @@ def test_every_recorded_hub_is_judged_and_fixed():
 def test_the_rule_says_what_it_reads():
     assert RULE.reads == (Facet.HUB,)
     assert RULE.settings is Settings
-    assert Settings() == Settings(minimum="1.2", absent="drift")
+    assert Settings() == Settings(minimum="1.2", absent="drift", unenforced_regions=[])

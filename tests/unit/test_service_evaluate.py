@@ -345,9 +345,9 @@ async def test_a_detector_that_breaks_leaves_its_rule_unknown_and_the_others_alo
     world.hubs.add(minTlsVersion="1.0")
     with caplog.at_level(logging.CRITICAL):
         look = await evaluate(world.ports, later(world))
-    assert look.words == {
+    assert look.words.items() >= {
         "breaks": "unknown", "mute": "unknown", "lies": "unknown", "tls-minimum": "drift"
-    }  # fmt: skip
+    }.items()  # fmt: skip
     assert "ZeroDivisionError" in look.unknown["breaks"]
     assert all("bug in hubwarden" in look.unknown[name] for name in ("breaks", "mute", "lies"))
     assert [finding.rule_id for finding in world.findings.all] == ["tls-minimum"]

@@ -117,6 +117,11 @@ def retry_after(headers: Mapping[str, str], message: str = "", now: datetime | N
     return min(timedelta(seconds=int(in_text[1])), _LONGEST_WAIT) if in_text else None
 
 
+def code_of(response: Any) -> str:
+    """The code in an error's body, or nothing."""
+    return _code_and_message(response)[0]
+
+
 def _code_and_message(response: Any) -> tuple[str, str]:
     """Both error shapes; ``code`` may be a number, and the body may be HTML (RECORDINGS §5). Message: raw."""
     try:

@@ -1,0 +1,78 @@
+"""sas-policies: remove a policy that nothing allows; narrow one back that was widened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from detectors.sas_policies import RULE, Rights, SasPolicy, Settings, ShapeError, policies_of, written
+from hubwarden.domain.jsons import ABSENT, JsonObject, MaybeJson
+from hubwarden.domain.plan import Change, PlanError, Target
+from hubwarden.domain.rule import Remediator, Safety
+from hubwarden.domain.snapshot import Facet, Snapshot, Unread
+from hubwarden.domain.verdict import Drift
+
+
+def plan(drift: Drift, snapshot: Snapshot, settings: Settings) -> Iterator[Change]:
+    """One change: the policy that the drift names is removed, or has only rights that it may have.
+
+    Raises:
+        PlanError: the policies were not read, this one is not there or grants no more than it may; it is not
+            listed and the settings say ``rotate``: new keys alone would not end the drift; or no policy would be
+            left, and what Azure makes of that is not known.
+    """
+    policies = _policies(snapshot)
+    policy = next((one for one in policies if one.name.lower() == drift.subject.lower()), None)
+    if policy is None:
+        raise PlanError(f"{snapshot.hub} has no shared access policy {drift.subject!r}")
+    if not policy.offends(settings):
+        raise PlanError(f"the shared access policy {policy.name} of {snapshot.hub} grants no more than it may")
+    limit = settings.limit(policy.name)
+    if limit is None:
+        _check_removal(policy, policies, settings)
+    after = ABSENT if limit is None else _narrowed(policy, limit, settings)
+    yield Change((policy.name,), {"rights": [*policy.shown]}, after, RULE.id, Target.POLICIES)
+
+
+def _policies(snapshot: Snapshot) -> tuple[SasPolicy, ...]:
+    data = snapshot.read(Facet.POLICIES)
+    if isinstance(data, Unread):
+        raise PlanError(f"the shared access policies of {snapshot.hub} were not read: {data.reason}")
+    try:
+        return policies_of(data)
+    except ShapeError as error:
+        raise PlanError(f"{snapshot.hub}: {error}") from None
+
+
+def _check_removal(policy: SasPolicy, policies: tuple[SasPolicy, ...], settings: Settings) -> None:
+    if settings.offending == "rotate":
+        raise PlanError(
+            f"new keys alone would leave {policy.name} as broad as it is: list it under allowed with the rights "
+            "that it may keep, or remove it by hand"
+        )
+    if not any(one for one in policies if settings.limit(one.name) is not None or not one.offends(settings)):
+        raise PlanError(f"removing {policy.name} would leave no policy, and what Azure makes of that is not known")
+
+
+def _narrowed(policy: SasPolicy, limit: Rights, settings: Settings) -> MaybeJson:
+    """The rights that it keeps; it cannot have none, so where none may stay, those that it may have."""
+    new_keys: JsonObject = {"newKeys": True} if settings.offending == "rotate" else {}
+    return {"rights": [*written(policy.rights & limit or limit)], **new_keys}
+
+
+REMEDIATOR: Final = Remediator(
+    rule_id=RULE.id,
+    safety=Safety.APPROVAL,
+    why=(
+        "Whoever uses the policy's keys is cut off by its removal, or loses the rights that are taken from it; "
+        "whether anybody uses them cannot be seen in Azure."
+    ),
+    write_actions=(
+        "Microsoft.Devices/IotHubs/write",
+        "Microsoft.Devices/IotHubs/read",
+        "Microsoft.Devices/IotHubs/listkeys/action",
+    ),
+    paths=(),
+    plan=plan,
+    beyond=((Target.POLICIES, ()),),
+)
