@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.errors import translated
-from hubwarden.adapters.azure.redaction import KEPT_BACK, redacted, safe_text
+from hubwarden.adapters.azure.redaction import KEPT_BACK, redacted_hub, safe_text
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.service.errors import PermanentError
@@ -49,7 +49,7 @@ class ArmHubs:
             async with asyncio.timeout(_SECONDS * 10):
                 async for _ in pager.by_page():
                     for body in _objects(pages.pop().text(), doing):
-                        yield cast("JsonObject", redacted(body))
+                        yield cast("JsonObject", redacted_hub(body))
         except PermanentError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, a port raises its own errors only
@@ -65,7 +65,7 @@ class ArmHubs:
                     hub.name,
                     cls=lambda response, _model, _headers: response.http_response.text(),
                 )
-            return cast("JsonObject", redacted(_object(cast("str", text), doing)))
+            return cast("JsonObject", redacted_hub(_object(cast("str", text), doing)))
         except PermanentError:
             raise
         except Exception as error:  # noqa: BLE001 - see list_hubs
@@ -77,7 +77,10 @@ class ArmHubs:
         The answer holds keys that nobody sent, so nothing but its status is looked at (RECORDINGS §3.4).
         """
         resource_group, name = _as_azure_spells_it(hub, body)
-        content = json.dumps(body)
+        try:
+            content = json.dumps(body, allow_nan=False)
+        except ValueError:
+            raise PermanentError(f"writing {hub}: its body holds a number that JSON cannot carry") from None
         if KEPT_BACK in content:
             raise PermanentError(f"writing {hub}: Azure showed a key of it in clear; a write would lose that")
         try:
