@@ -19,6 +19,9 @@ from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 PATH: Final = ("properties", "minTlsVersion")
 
 
+_LOWEST: Final = (1, 2)
+
+
 def version_of(text: Any) -> tuple[int, ...] | None:
     """``"1.2"`` as (1, 2), so that 1.10 is above 1.9; None for anything that is no dotted number."""
     if not isinstance(text, str) or re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}", text) is None:
@@ -30,8 +33,11 @@ def version_of(text: Any) -> tuple[int, ...] | None:
 
 
 def _version(text: str) -> str:
-    if version_of(text) is None:
+    version = version_of(text)
+    if version is None:
         raise ValueError(f"not a version such as 1.2: {text!r}")
+    if version < _LOWEST:
+        raise ValueError(f"{text} is too low: a fix would weaken hubs; allowed is 1.2 or higher")
     return text
 
 
@@ -116,8 +122,14 @@ RULE: Final = Rule(
     benchmarks=("MCSB DP-3", "PSRule Azure.IoTHub.MinTLS", "AzTS Azure_IoTHub_DP_Use_Secure_TLS_Version"),
     reference="https://learn.microsoft.com/azure/iot-hub/iot-hub-tls-support",
     manual_fix=ManualFix(
-        cli="az iot hub update --subscription {subscription} -g {resource_group} -n {name} --min-tls-version 1.2",
-        bicep=("resource hub 'Microsoft.Devices/IotHubs@2023-06-30' = { … properties: { minTlsVersion: '1.2' } }"),
-        portal="IoT Hub > Overview > JSON View shows the value; the portal cannot set it, use the command line.",
+        cli=(
+            "az iot hub update --subscription {subscription} -g {resource_group} -n {name} "
+            "--min-tls-version {minimum}"
+        ),
+        bicep=(
+            "resource hub 'Microsoft.Devices/IotHubs@2023-06-30' = "
+            "{ … properties: { minTlsVersion: '{minimum}' } }"
+        ),
+        portal="IoT Hub > Overview > JSON View shows it; the portal cannot set it, use the command line.",
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ from hubwarden.domain.finding import Actor
 from hubwarden.domain.policy import Policy, PolicyError, check_policy
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.service.bury import bury
+from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.health import health
 from hubwarden.service.messages import (
@@ -116,6 +118,10 @@ class Hubwarden:
         self._tickets = tickets or BuiltinTickets(account)
         self._policy, self._policy_problems = _read_policy(self.settings, rules, self._clock)
         self._own: Actor | None = None
+        if self._policy_problems:
+            log.log(
+                logging.WARNING if self._policy else logging.ERROR, "the policy file:\n%s", self._policy_problems
+            )
 
     @property
     def not_ready(self) -> str | None:
@@ -131,12 +137,21 @@ class Hubwarden:
 
     async def on_sweep(self) -> None:
         """It is time for a sweep."""
-        if self.not_ready is None:
-            await sweep(self._ports)
+        if self.not_ready is not None:
+            log.error("no sweep, the policy file cannot be used:\n%s", self.not_ready)
+            await self._no_sweep("policy", self.not_ready)
             return
-        log.error("no sweep, the policy file cannot be used:\n%s", self.not_ready)
+        try:
+            await sweep(self._ports)
+        except Exception as error:
+            await self._no_sweep("sweep", f"it broke off: {type(error).__name__}: {error}")
+            raise
+
+    async def _no_sweep(self, what: str, why: str) -> None:
+        """Let health say so, as far as storage lets us."""
         now = self._clock.now()
-        await self._records.add_sweep(SweepRecord((), now, now, 0, 0, 0, {"policy": self.not_ready}))
+        with suppress(StorageUnavailableError):
+            await self._records.add_sweep(SweepRecord((), now, now, 0, 0, 0, {what: why}))
 
     async def on_message(self, queue: Queue, text: str) -> None:
         """Do the work that a message asks for. What is no message goes to the poison queue at once."""

@@ -21,6 +21,10 @@ subscriptions:
 rules:
   tls-minimum:
     mode: auto
+  diagnostics:
+    mode: "off"
+  sas-policies:
+    mode: "off"
 """
 
 

@@ -190,11 +190,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a machine does not try again for now. ``retry_at`` None: not before the drift has come and gone."""
+    """Why a machine does not try again for now.
+
+    It does once ``retry_at`` has come, or once somebody has changed the hub after ``since``. A ``final`` one
+    lasts until the drift has gone.
+    """
 
     reason: str
     since: datetime
     retry_at: datetime | None = None
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,10 @@ class RuleSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ManualFix:
-    """How a person puts it right; ``{name}``, ``{resource_group}`` and ``{subscription}`` name the hub."""
+    """How a person puts it right.
+
+    ``{name}``, ``{resource_group}`` and ``{subscription}`` name the hub; a setting stands under its own name.
+    """
 
     cli: str
     bicep: str

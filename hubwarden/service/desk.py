@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from dataclasses import replace
+from typing import Any
 
 from hubwarden.domain.finding import Finding, State
 from hubwarden.service.ports import Ports, Stored, Ticket
@@ -71,25 +72,28 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
         again = f"{finding.obstacle.retry_at:%Y-%m-%d %H:%M} UTC"
         lines.append(f"What happens next: hubwarden tries again on {again}, or once somebody changes the hub.")
     if finding.state is State.AWAITING_APPROVAL:
-        lines.append("Waiting for an approval: nothing was changed. This version has no approval channel yet;"
-                     " fix it by hand, or set the rule's mode to auto.")  # fmt: skip
+        lines.append(
+            "Waiting for an approval: nothing was changed. This version has no approval channel yet: fix it by hand, "
+            "or let the machine do it by the policy file (mode auto, and accept_risk where the fix itself asks)."
+        )
     if rule is not None:
-        hub = {
+        values = {
+            **ports.policy.settings_of(rule).model_dump(mode="json"),
             "name": finding.hub.name,
             "resource_group": finding.hub.resource_group,
             "subscription": finding.hub.subscription,
         }
         lines += [
             f"Risk: {rule.risk}",
-            f"By command line: {_filled(rule.manual_fix.cli, hub)}",
-            f"By Bicep: {rule.manual_fix.bicep}",
+            f"By command line: {_filled(rule.manual_fix.cli, values)}",
+            f"By Bicep: {_filled(rule.manual_fix.bicep, values)}",
             f"By portal: {rule.manual_fix.portal}",
             f"More: {rule.reference}",
         ]
     return "\n".join(lines)
 
 
-def _filled(template: str, hub: dict[str, str]) -> str:
-    for name, value in hub.items():
-        template = template.replace("{" + name + "}", value)
+def _filled(template: str, values: dict[str, Any]) -> str:
+    for name, value in values.items():
+        template = template.replace("{" + name + "}", str(value))
     return template

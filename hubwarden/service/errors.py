@@ -47,3 +47,7 @@ class StaleWriteError(Exception):
 
 class StorageUnavailableError(Exception):
     """The app's own storage did not answer as it should; the message says which part."""
+
+
+class StorageRefusedError(StorageUnavailableError):
+    """One value does not fit into its row, or cannot be read from it; all others are as well as ever."""

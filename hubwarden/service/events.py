@@ -81,8 +81,10 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _text(value: Any, longest: int = 200) -> str | None:
-    """A text as far as it can be sent on: half a surrogate pair cannot."""
-    return value[:longest].encode(errors="replace").decode() if isinstance(value, str) and value else None
+    """A text as far as it can be shown: on one line, without control characters or half a surrogate pair."""
+    if not isinstance(value, str) or not value:
+        return None
+    return "".join(char if char.isprintable() else " " for char in value[:longest])
 
 
 def _time(value: Any) -> datetime | None:

@@ -192,7 +192,7 @@ def _informed(finding: Finding, cause: Cause) -> Finding:
     if cause.actor is not None and finding.state is State.OPEN:
         finding = replace(finding, actor=cause.actor)
     obstacle = finding.obstacle
-    if obstacle and obstacle.retry_at and cause.changed_at and cause.changed_at > obstacle.since:
+    if obstacle and not obstacle.final and cause.changed_at and cause.changed_at > obstacle.since:
         finding = replace(finding, obstacle=None)
     return finding
 

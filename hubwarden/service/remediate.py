@@ -16,7 +16,7 @@ from typing import Final, cast
 from hubwarden.domain.finding import IN_FLIGHT, Attempt, Event, Finding, Obstacle, State
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.plan import Plan, PlanError, Target
-from hubwarden.domain.snapshot import Snapshot
+from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.service.errors import (
     AzureError,
     ConflictError,
@@ -29,10 +29,10 @@ from hubwarden.service.evaluate import bury_hub, remember
 from hubwarden.service.fingerprint import fingerprint
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
-from hubwarden.service.observe import observe
+from hubwarden.service.observe import busy, observe
 from hubwarden.service.planning import planned, policy_edits
 from hubwarden.service.ports import Ports, Stored
-from hubwarden.service.put_off import put_off
+from hubwarden.service.put_off import TRIES, put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
 
 
@@ -67,14 +67,14 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
         log.info("nothing on %s is approved for fixing", hub)
         return
     if any(finding.state in IN_FLIGHT for finding in findings):
-        await put_off(ports, message, ConflictError(f"another fix of {hub} is under way"))
+        await _come_back(ports, message, ConflictError(f"another fix of {hub} is under way"))
         return
     try:
         record = await ports.records.get(hub)
         facets = {facet for rule in ports.rules if rule.id in approved for facet in rule.reads}
         snapshot = await observe(ports, hub, record.value if record else None, facets)
     except TransientError as error:
-        await put_off(ports, message, error, retry_after=error.retry_after)
+        await _come_back(ports, message, error, error.retry_after)
     except HubGoneError:
         await bury_hub(ports, hub, "the hub is gone")
     else:
@@ -86,10 +86,14 @@ async def _fix(ports: Ports, message: RemediateMessage, snapshot: Snapshot) -> N
     look = await reconcile(ports, snapshot, Cause("read before a fix"))
     await remember(ports, look)
     if snapshot.etag is None:
-        log.warning("%s is not touched, it could not be read: %s", hub, "; ".join(look.unknown.values()))
+        await _tell_people(ports, look.approved(), f"the hub cannot be read: {'; '.join(look.unknown.values())}")
+        return
+    if busy(snapshot):
+        await _come_back(ports, message, ConflictError(f"an operation is running on {hub}"))
         return
     if not snapshot.at_rest:
-        await put_off(ports, message, ConflictError(f"an operation is running on {hub}"))
+        state = snapshot.read(Facet.HUB).get("properties", {}).get("provisioningState")
+        await _tell_people(ports, look.approved(), f"the hub's provisioningState is {state!r}, not 'Succeeded'")
         return
     fix = await _prepare(ports, look)
     if fix is None:
@@ -98,6 +102,25 @@ async def _fix(ports: Ports, message: RemediateMessage, snapshot: Snapshot) -> N
         await _write(ports, message, fix)
     else:
         await _again(ports, message, fix, ConflictError(f"another fix of {hub} is under way"), None)
+
+
+async def _come_back(
+    ports: Ports, message: RemediateMessage, error: AzureError, retry_after: timedelta | None = None
+) -> None:
+    """Try later; what has been put off too often is for people."""
+    if message.attempt < TRIES:
+        await put_off(ports, message, error, retry_after=retry_after)
+        return
+    findings = await ports.findings.of_hub(message.hub_id)
+    approved = [stored for stored in findings if stored.value.state is State.APPROVED]
+    await _tell_people(ports, approved, f"{TRIES} tries did not come to the fix; the last one: {error}")
+
+
+async def _tell_people(ports: Ports, approved: Sequence[Stored[Finding]], why: str) -> None:
+    """The fix cannot even begin: a ticket, and another try after a change or a day."""
+    for stored in approved:
+        reason = f"nothing was changed: {why}"
+        await give_to_people(ports, stored, Event.TICKET, reason, retry_in=ports.timings.retry_denied)
 
 
 async def _prepare(ports: Ports, look: Look) -> _Fix | None:
@@ -249,23 +272,21 @@ async def doubt(ports: Ports, claim: Stored[Finding], reason: str) -> Stored[Fin
 
 async def _not_written(ports: Ports, message: RemediateMessage, fix: _Fix, error: AzureError) -> None:
     match error:
-        case HubGoneError():
-            await bury_hub(ports, fix.plan.hub, "the hub is gone")
         case TransientError(sent=True):
             for claim in fix.claims:
                 await doubt(ports, claim, f"whether the write arrived is not known: {error}")
             await ports.work.send(fix.verify, delay=error.retry_after or _FIRST_VERIFY)
         case TransientError():
             await _again(ports, message, fix, error, error.retry_after)
-        case ConflictError():
-            await _again(ports, message, fix, error, None)
+        case ConflictError() | HubGoneError():
+            await _again(ports, message, fix, error, None)  # whether the hub is gone, the next read tells
         case DeniedError():
             for claim in fix.claims:
                 reason = f"Azure refused and nothing was changed: {error}"
                 await give_to_people(ports, claim, Event.DENIED, reason, retry_in=ports.timings.retry_denied)
         case _:
             for claim in fix.claims:
-                reason = f"Azure did not accept the change and nothing was changed: {error}"
+                reason = f"nothing was changed, and trying again would not help: {error}"
                 await give_to_people(ports, claim, Event.REFUSED, reason)
 
 
@@ -284,11 +305,22 @@ async def _again(
 
 
 async def give_to_people(
-    ports: Ports, stored: Stored[Finding], event: Event, reason: str, *, retry_in: timedelta | None = None
+    ports: Ports,
+    stored: Stored[Finding],
+    event: Event,
+    reason: str,
+    *,
+    retry_in: timedelta | None = None,
+    since: datetime | None = None,
 ) -> None:
-    """End the machine's part: an obstacle and a ticket. Without ``retry_in`` this drift is not tried again."""
+    """End the machine's part: an obstacle and a ticket.
+
+    It is tried again once somebody has changed the hub after ``since`` (by default: now), or after ``retry_in``;
+    but what Azure said is wrong is not tried on this drift again.
+    """
     now = ports.clock.now()
-    obstacle = Obstacle(reason, now, None if retry_in is None else now + retry_in)
+    retry_at = None if retry_in is None else now + retry_in
+    obstacle = Obstacle(reason, since or now, retry_at, final=event is Event.REFUSED)
     moved = replace(stored.value.after(event, at=now, reason=reason), obstacle=obstacle, attempts=0)
     entered = await enter(ports, stored, moved, reason)
     if entered.value.state is State.FAILED:

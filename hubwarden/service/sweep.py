@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +14,13 @@ from typing import Final
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.snapshot import Snapshot
-from hubwarden.service.errors import AzureError, HubGoneError, StorageUnavailableError, TransientError
+from hubwarden.service.errors import (
+    AzureError,
+    HubGoneError,
+    StorageRefusedError,
+    StorageUnavailableError,
+    TransientError,
+)
 from hubwarden.service.evaluate import follow_up, not_found, remember, remember_hub
 from hubwarden.service.messages import EvaluateMessage, SweepMessage
 from hubwarden.service.observe import busy, observe, observe_listed
@@ -46,17 +53,24 @@ class _Tally:
     unknown: dict[str, str] = field(default_factory=dict)
     dead: dict[str, str] = field(default_factory=dict)
 
+    def miss(self, hub: HubId, why: str) -> None:
+        """Enter one hub that could not be judged."""
+        self.seen.add(hub)
+        self.unknown[hub.path] = why
+
     def count(self, look: Look) -> None:
         """Enter one hub that was read."""
+        self.seen.add(look.snapshot.hub)
         if look.snapshot.dead:
             self.dead[look.snapshot.hub.path] = f"the hub is {look.snapshot.dead}"
-        elif look.unknown:
+            return
+        self.drifting += look.drifting
+        if look.unknown:
             self.unknown[look.snapshot.hub.path] = "; ".join(
                 f"{rule}: {reason}" for rule, reason in look.unknown.items()
             )
         else:
             self.evaluated += 1
-            self.drifting += look.drifting
 
 
 async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
@@ -91,7 +105,11 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
 
 async def _sweep_subscription(ports: Ports, message: SweepMessage, tally: _Tally) -> None:
     subscription = message.subscription
-    known = [record.hub async for record in ports.records.of_subscription(subscription)]
+    try:
+        known = [record.hub async for record in ports.records.of_subscription(subscription)]
+    except StorageRefusedError as error:
+        known = []
+        tally.unknown[f"/subscriptions/{subscription}"] = f"which hubs it had before is not known: {error}"
     listed: set[HubId] = set()
     failure: AzureError | None = None
     taken_at = ports.clock.now()
@@ -110,7 +128,8 @@ async def _sweep_subscription(ports: Ports, message: SweepMessage, tally: _Tally
         await _not_listed(ports, message, failure, unlisted, tally)
         return
     for hub in unlisted:
-        await _look_for(ports, hub, tally)
+        async with _apart(ports, hub, tally):
+            await _look_for(ports, hub, tally)
 
 
 async def _not_listed(
@@ -118,14 +137,13 @@ async def _not_listed(
 ) -> None:
     tally.unknown[f"/subscriptions/{message.subscription}"] = str(error)
     for hub in hubs:
-        tally.seen.add(hub)
-        tally.unknown[hub.path] = f"its subscription could not be listed: {error}"
+        tally.miss(hub, f"its subscription could not be listed: {error}")
     if isinstance(error, TransientError):
         await put_off(ports, message, error, retry_after=error.retry_after)
 
 
 async def _look(ports: Ports, limit: asyncio.Semaphore, listed: _Listed, tally: _Tally) -> None:
-    async with limit:
+    async with limit, _apart(ports, listed.hub, tally):
         stored = await ports.records.get(listed.hub)
         record = stored.value if stored else None
         if record is None:
@@ -144,36 +162,41 @@ async def _look_for(ports: Ports, hub: HubId, tally: _Tally) -> None:
         snapshot = await observe(ports, hub, stored.value if stored else None)
     except HubGoneError as error:
         if not await not_found(ports, hub):
-            tally.seen.add(hub)
-            tally.unknown[hub.path] = f"it was just written and is not seen again yet: {error}"
+            tally.miss(hub, f"it was just written and is not seen again yet: {error}")
     except TransientError as error:
-        tally.seen.add(hub)
-        tally.unknown[hub.path] = str(error)
+        tally.miss(hub, str(error))
         await _ask_again(ports, hub, error.retry_after)
     else:
         await _count(ports, snapshot, tally)
 
 
 async def _count(ports: Ports, snapshot: Snapshot, tally: _Tally) -> None:
-    tally.seen.add(snapshot.hub)
     if busy(snapshot):
-        tally.unknown[snapshot.hub.path] = "an operation is running on the hub; it is looked at again soon"
+        tally.miss(snapshot.hub, "an operation is running on the hub; it is looked at again soon")
         await _ask_again(ports, snapshot.hub)
         return
+    look = await reconcile(ports, snapshot, _CAUSE)
+    await follow_up(ports, look)
+    await remember(ports, look)
+    tally.count(look)
+    if snapshot.passing:
+        await _ask_again(ports, snapshot.hub)
+
+
+@contextlib.asynccontextmanager
+async def _apart(ports: Ports, hub: HubId, tally: _Tally) -> AsyncIterator[None]:
+    """Whatever goes wrong with one hub is unknown of this hub alone; only storage that is down ends the sweep."""
     try:
-        look = await reconcile(ports, snapshot, _CAUSE)
-        await follow_up(ports, look)
-        await remember(ports, look)
+        yield
+    except StorageRefusedError as error:
+        log.error("the sweep could not judge %s: %s", hub, error)  # noqa: TRY400 - the message says it all
+        tally.miss(hub, str(error))
     except StorageUnavailableError:
         raise
     except Exception as error:
-        log.exception("the sweep could not judge %s", snapshot.hub)
-        tally.unknown[snapshot.hub.path] = f"hubwarden failed on it: {type(error).__name__}: {error}"
-        await _ask_again(ports, snapshot.hub)
-    else:
-        tally.count(look)
-        if snapshot.passing:
-            await _ask_again(ports, snapshot.hub)
+        log.exception("the sweep could not judge %s", hub)
+        tally.miss(hub, f"hubwarden failed on it: {type(error).__name__}: {error}")
+        await _ask_again(ports, hub)
 
 
 async def _ask_again(ports: Ports, hub: HubId, retry_after: timedelta | None = None) -> None:

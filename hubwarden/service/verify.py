@@ -150,8 +150,11 @@ async def _still_there(ports: Ports, fix: Stored[Finding]) -> None:
         again = replace(again, actor=last.written_by or finding.actor)
         await enter(ports, fix, again, reason)
         return
-    reason = "Azure accepted the fix and completed it, and the drift is still there"
-    await give_to_people(ports, fix, Event.NO_EFFECT, reason)
+    reason = (
+        "Azure accepted the fix and completed it, and the drift is still there: "
+        "either it had no effect, or somebody undid it at once"
+    )
+    await give_to_people(ports, fix, Event.NO_EFFECT, reason, since=attempt.written_at)
 
 
 def _doubts(finding: Finding) -> int:

@@ -98,6 +98,8 @@ async def test_silence_is_reported_by_every_part(clock):
     await all_are_reported(account, clock, CANARY)
     assert time.monotonic() - begun < 10
     server.close()
+    server.close_clients()
+    await server.wait_closed()
 
 
 async def test_a_wrong_key_is_reported_without_it(azurite, clock):

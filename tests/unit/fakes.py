@@ -368,7 +368,16 @@ class FakeHubs:
         self.no_effect = False
         self.facets = {
             "policies": {"policies": []},
-            "diagnostics": {"settings": [], "categories": {}, "destinations": {}},
+            "diagnostics": {
+                "settings": [
+                    {
+                        "name": "theirs",
+                        "properties": {"workspaceId": "/w", "logs": [{"categoryGroup": "allLogs", "enabled": True}]},
+                    }
+                ],
+                "categories": {"Connections": ["allLogs"]},
+                "destinations": {"/w": "exists"},
+            },
         }
 
     # --- what people do to it

@@ -51,7 +51,7 @@ def test_rule(rule):
         assert text.strip() == text != ""
     for text in (rule.manual_fix.cli, rule.manual_fix.bicep, rule.manual_fix.portal):
         assert text
-    rule.manual_fix.cli.format(name="n", resource_group="g", subscription="s")
+    rule.manual_fix.cli.format(name="n", resource_group="g", subscription="s", **rule.settings().model_dump())
 
 
 @pytest.mark.parametrize("rule_id", REMEDIATORS)

@@ -147,16 +147,17 @@ async def test_what_may_not_be_read_is_unknown_and_nothing_is_closed():
     assert record.hub_etag is None
 
 
-async def test_an_approved_fix_waits_while_the_hub_may_not_be_read():
+async def test_an_approved_fix_of_a_hub_that_may_not_be_read_goes_to_people():
     world = World()
     world.hubs.add(minTlsVersion="1.0")
     world.hubs.fault = lambda kind, _: PermanentError("no JSON") if kind == "get" and world.finding() else None
     await world.drift(path=("tags", "x"), value="y")
     await world.run()
-    assert world.state() is State.APPROVED
+    assert world.state() is State.TICKETED
+    assert world.tickets.open_ones
     assert world.hubs.count("put") == 0
     world.hubs.fault = lambda *_: None
-    await world.sweep()
+    await world.drift(path=("tags", "x"), value="z")
     await world.run()
     assert world.state() is State.RESOLVED
 

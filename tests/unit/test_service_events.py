@@ -216,3 +216,12 @@ def test_the_event_types_are_those_of_the_event_grid_sdk():
 
     names = {SystemEventNames.ResourceWriteSuccessEventName, SystemEventNames.ResourceDeleteSuccessEventName}
     assert {name.value for name in names} == events._TYPES
+
+
+def test_what_an_event_says_stays_on_one_line():
+    event = arm_event()
+    event["data"]["operationName"] = "op\nforged"
+    event["data"]["claims"] = {"name": "Eve\n2026 ERROR forged\x1b[31m\u202e"}
+    sighting = read_event(event)
+    assert sighting.operation == "op forged"
+    assert sighting.actor.name == "Eve 2026 ERROR forged [31m "

@@ -188,10 +188,37 @@ async def test_only_a_hub_that_is_said_to_be_at_rest_is_written(state):
 
 async def test_a_hub_that_may_no_longer_be_read_is_not_touched():
     world = await approved()
-    world.hubs.faults["get"] = [DeniedError("403")]
+    world.hubs.faults["get"] = [DeniedError("403 AuthorizationFailed")]
     await world.handle(REMEDIATE)
     assert world.hubs.count("put") == 0
-    assert world.state() is State.APPROVED
+    assert world.state() is State.TICKETED
+    assert "cannot be read: 403 AuthorizationFailed" in world.tickets.open_ones[0].text
+    await world.drift(path=("tags", "x"), value="y")
+    await world.run()
+    assert world.state() is State.RESOLVED
+
+
+@pytest.mark.parametrize("state", ["Failed", None])
+async def test_a_hub_that_is_not_at_rest_and_not_busy_goes_to_people(state):
+    world = World()
+    world.hubs.add(minTlsVersion="1.0")
+    properties = world.hubs.hubs[HUB].body["properties"]
+    properties["provisioningState"] = state
+    if state is None:
+        del properties["provisioningState"]
+    await world.live(hours=12)
+    assert world.hubs.count("put") == 0
+    assert world.state() is State.TICKETED
+    assert "provisioningState" in world.tickets.open_ones[0].text
+
+
+async def test_a_fix_that_never_gets_its_turn_goes_to_people():
+    world = await approved()
+    world.hubs.busy_for(days=30)
+    await world.live(hours=12)
+    assert world.hubs.count("put") == 0
+    assert world.state() is State.TICKETED
+    assert "did not come to the fix" in world.tickets.open_ones[0].text
 
 
 async def test_a_newer_look_of_somebody_else_is_not_overruled():
@@ -555,10 +582,20 @@ async def test_somebody_who_always_changes_it_back_is_not_fought_for_ever():
 
 async def test_a_hub_that_is_deleted_under_our_hands():
     world = await approved()
+    world.hubs.before_put = lambda hub: setattr(world.hubs.hubs[hub], "gone", True)
+    await world.run()
+    assert world.state() is State.RESOLVED
+    assert world.finding().history[-1].reason == "the hub is gone"
+    assert world.record() is None
+
+
+async def test_a_404_that_passes_is_not_taken_for_the_end_of_the_hub():
+    world = await approved()
     world.hubs.faults["put"] = [HubGoneError("404")]
     await world.run()
     assert world.state() is State.RESOLVED
-    assert world.record() is None
+    assert world.tls() == "1.2"
+    assert len(world.hubs.effective) == 1
 
 
 async def test_the_hub_is_gone_before_the_fix():

@@ -14,6 +14,8 @@ from hubwarden.service.errors import (
     DeniedError,
     HubGoneError,
     PermanentError,
+    StaleWriteError,
+    StorageRefusedError,
     TransientError,
 )
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, SweepMessage
@@ -297,3 +299,41 @@ async def test_a_hundred_hubs_are_judged_a_few_at_a_time():
         world.hubs.add(hub_id(f"hub-{number}"), minTlsVersion="1.0")
     record = await asyncio.wait_for(world.sweep(), 20)
     assert record.summary == "evaluated 100 of 100 hubs, 100 with drift"
+
+
+async def test_a_row_that_cannot_be_read_hides_no_other_hub():
+    world = World("report")
+    bad, good = (world.hubs.add(hub_id(name), minTlsVersion="1.0") for name in ("bad", "good"))
+    of_hub = world.findings.of_hub
+
+    async def refusing(hub):
+        if hub == bad:
+            raise StorageRefusedError("table hubwardenfindings: the row is damaged")
+        return await of_hub(hub)
+
+    world.findings.of_hub = refusing
+    record = await world.sweep()
+    assert record.unknown == {bad.path: "table hubwardenfindings: the row is damaged"}
+    assert world.finding(good).state is State.REPORTED
+    assert not world.work.letters, "asking again would not help"
+
+
+async def test_a_race_while_a_hub_is_buried_hides_no_other():
+    world = World("report")
+    world.hubs.add()
+    gone = world.hubs.add(hub_id("gone"), minTlsVersion="1.0")
+    await world.sweep()
+    world.hubs.hubs[gone].gone = True
+    save = world.findings.save
+    races = iter([True])
+
+    async def racing(finding, etag):
+        if finding.hub == gone and next(races, False):
+            raise StaleWriteError("somebody was faster")
+        return await save(finding, etag)
+
+    world.findings.save = racing
+    record = await world.sweep()
+    assert list(record.unknown) == [gone.path]
+    await world.run()
+    assert world.state(gone) is State.RESOLVED

@@ -281,3 +281,15 @@ async def test_a_change_before_our_reading_or_after_our_write_is_not_undone_by_i
     await world.event(arm_event(at=moments[edge]))
     await world.run()
     assert not world.audit.of("overwritten")
+
+
+async def test_a_drift_that_somebody_brought_back_at_once_is_fixed_when_its_event_comes_late():
+    world = await written()
+    world.clock.turn(seconds=31)
+    event = world.hubs.change()
+    await world.run()
+    assert world.state() is State.TICKETED
+    await world.event(event)
+    await world.run()
+    assert world.state() is State.RESOLVED
+    assert world.tls() == "1.2"

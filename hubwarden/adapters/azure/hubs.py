@@ -14,7 +14,7 @@ from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.diagnostics import HubDiagnostics
 from hubwarden.adapters.azure.errors import translated
 from hubwarden.adapters.azure.policies import edited, without_keys
-from hubwarden.adapters.azure.redaction import KEPT_BACK, redacted, safe_text
+from hubwarden.adapters.azure.redaction import KEPT_BACK, redacted_hub, safe_text
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.service.errors import PermanentError, TransientError
@@ -58,7 +58,7 @@ class ArmHubs:
             async with asyncio.timeout(_SECONDS * 10):
                 async for _ in pager.by_page():
                     for body in objects(pages.pop().text(), doing):
-                        yield cast("JsonObject", redacted(body))
+                        yield cast("JsonObject", redacted_hub(body))
         except PermanentError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, a port raises its own errors only
@@ -74,7 +74,7 @@ class ArmHubs:
                     hub.name,
                     cls=lambda response, _model, _headers: response.http_response.text(),
                 )
-            return cast("JsonObject", redacted(one_object(cast("str", text), doing)))
+            return cast("JsonObject", redacted_hub(one_object(cast("str", text), doing)))
         except PermanentError:
             raise
         except Exception as error:  # noqa: BLE001 - see list_hubs
@@ -164,7 +164,11 @@ def _reading_policies(hub: HubId) -> str:
 
 def _refuse_keys(hub: HubId, body: JsonObject) -> None:
     """A body that goes out is as a GET shows hubs: keys masked, policies absent."""
-    if KEPT_BACK in json.dumps(body):
+    try:
+        content = json.dumps(body, allow_nan=False)
+    except ValueError:
+        raise PermanentError(f"writing {hub}: its body holds a number that JSON cannot carry") from None
+    if KEPT_BACK in content:
         raise PermanentError(f"writing {hub}: Azure showed a key of it in clear; a write would lose that")
     properties = body.get("properties")
     if isinstance(properties, dict) and any(name.lower() == "authorizationpolicies" for name in properties):

@@ -6,7 +6,7 @@ import re
 
 from typing import Any, Final
 
-from hubwarden.domain.jsons import Json
+from hubwarden.domain.jsons import Json, JsonObject
 
 
 MASK: Final = "****"
@@ -26,6 +26,11 @@ _IN_TEXT: Final = re.compile(
 )
 # Base64 of 32 or 64 bytes, which Azure's keys are, or a JWT; a resource id is long too, but does not end in "=".
 _LOOKS_LIKE_A_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==|eyJ[\w-]+\.[\w-]+\.[\w-]*")
+
+
+def redacted_hub(body: JsonObject) -> Any:
+    """The hub's body without keys; its tags stay as they are, for a write must send them back."""
+    return {name: value if name == "tags" else _masked(name, value) for name, value in body.items()}
 
 
 def redacted(body: Json) -> Any:

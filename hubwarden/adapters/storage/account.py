@@ -61,14 +61,11 @@ class StorageAccount:
         return self._tables.get_table_client(name)
 
     def queue(self, name: str) -> QueueClient:
-        """The client of one queue, whose texts are base64 on the wire as the Functions host expects them."""
-        from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy  # noqa: PLC0415 - cold start
+        """The client of one queue, whose texts stand on the wire as they are (host.json: messageEncoding none).
 
-        return self._queues.get_queue_client(
-            name,
-            message_encode_policy=TextBase64EncodePolicy(),
-            message_decode_policy=TextBase64DecodePolicy(),
-        )
+        So any text gets as far as to be judged; one that is not base64 the host itself would refuse, unread.
+        """
+        return self._queues.get_queue_client(name)
 
     def container(self, name: str) -> ContainerClient:
         """The client of one blob container."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from hubwarden.service.errors import StorageUnavailableError
+from hubwarden.service.errors import StorageRefusedError
 
 
 type Column = str | int | bool | datetime | None
@@ -47,7 +47,7 @@ class Shape[T]:
         """The row of a value.
 
         Raises:
-            StorageUnavailableError: the value is larger than a row can be.
+            StorageRefusedError: the value is larger than a row can be.
             ValueError: its key has a character that keys cannot have, or a field is not of its type.
         """
         partition, row = self.key(value)
@@ -63,7 +63,7 @@ class Shape[T]:
         """The value of a row.
 
         Raises:
-            StorageUnavailableError: the row is damaged, or written by a version with another schema.
+            StorageRefusedError: the row is damaged, or written by a version with another schema.
         """
         if row.get("Schema") != SCHEMA:
             raise self._unreadable(row, f"its schema is {row.get('Schema')!r}, not {SCHEMA}")
@@ -77,15 +77,15 @@ class Shape[T]:
     def _adapter(self) -> TypeAdapter[T]:
         return TypeAdapter(self.value_type)
 
-    def _unreadable(self, row: Mapping[str, Any], why: str) -> StorageUnavailableError:
-        return StorageUnavailableError(
+    def _unreadable(self, row: Mapping[str, Any], why: str) -> StorageRefusedError:
+        return StorageRefusedError(
             f"table {self.table}: row {row.get('PartitionKey')} / {row.get('RowKey')} cannot be read: {why}"
         )
 
     def _pieces(self, value: T) -> Iterator[tuple[str, str]]:
         document = json.dumps(self._adapter.dump_python(value, mode="json", warnings="error"))
         if len(document) > _DOCUMENT:
-            raise StorageUnavailableError(
+            raise StorageRefusedError(
                 f"table {self.table}: a row of {len(document)} characters is more than the {_DOCUMENT} that fit"
             )
         for index, start in enumerate(range(0, len(document), _PROPERTY)):
