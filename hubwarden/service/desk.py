@@ -73,8 +73,8 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
         lines.append(f"What happens next: hubwarden tries again on {again}, or once somebody changes the hub.")
     if finding.state is State.AWAITING_APPROVAL:
         lines.append(
-            "Waiting for an approval: nothing was changed. This version has no approval channel yet: fix it by hand, "
-            "or let the machine do it by the policy file (mode auto, and accept_risk where the fix itself asks)."
+            "Waiting for an approval: nothing was changed. This version has no approval channel yet: fix it by "
+            "hand, or let the machine do it by the policy file (mode auto; accept_risk where the fix itself asks)."
         )
     if rule is not None:
         values = {

@@ -1,4 +1,4 @@
-"""The other rules on the real parts: diagnostics put right by themselves, shared access policies left to people."""
+"""The other rules on the real parts: diagnostics put right by itself, shared access policies left to people."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from tests.e2e.conftest import Scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-WORKSPACE = (
-    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/Logs/providers/Microsoft.OperationalInsights/workspaces/w"
-)
+LOGS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/Logs"
+WORKSPACE = f"{LOGS}/providers/Microsoft.OperationalInsights/workspaces/w"
 POLICY = f"""\
 version: 1
 subscriptions:

@@ -372,7 +372,10 @@ class FakeHubs:
                 "settings": [
                     {
                         "name": "theirs",
-                        "properties": {"workspaceId": "/w", "logs": [{"categoryGroup": "allLogs", "enabled": True}]},
+                        "properties": {
+                            "workspaceId": "/w",
+                            "logs": [{"categoryGroup": "allLogs", "enabled": True}],
+                        },
                     }
                 ],
                 "categories": {"Connections": ["allLogs"]},
