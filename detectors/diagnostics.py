@@ -16,7 +16,8 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from detectors._sight import unseen
 from hubwarden.domain.jsons import Json, JsonObject
-from hubwarden.domain.rule import ManualFix, Rule, RuleSettings, Severity
+from hubwarden.domain.rule import ManualFix, Rule, RuleSettings
+from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from detectors._sight import unseen
 from hubwarden.domain.jsons import Json
-from hubwarden.domain.rule import ManualFix, Rule, RuleSettings, Severity
+from hubwarden.domain.rule import ManualFix, Rule, RuleSettings
+from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from detectors._sight import unseen
 from hubwarden.domain.jsons import ABSENT, get_at
-from hubwarden.domain.rule import ManualFix, Rule, RuleSettings, Severity
+from hubwarden.domain.rule import ManualFix, Rule, RuleSettings
+from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 
@@ -69,7 +70,7 @@ def detect(snapshot: Snapshot, settings: Settings) -> Iterator[Verdict]:
     if not isinstance(get_at(body, PATH[:-1]), Mapping):
         yield Unknown("Azure's answer does not hold the hub's properties")
         return
-    verdict, region = _judge(get_at(body, PATH), settings), unenforced_region(body, settings)
+    verdict, region = _judge(get_at(body, PATH), _was(snapshot), settings), unenforced_region(body, settings)
     if region is not None and isinstance(verdict, Drift):
         yield Unknown(f"{verdict.summary}, but TLS enforcement has no effect in region {region}")
         return
@@ -91,21 +92,45 @@ def _plain(region: str) -> str:
     return "".join(region.split()).casefold()
 
 
-def _judge(found: Any, settings: Settings) -> Verdict:
+def _was(snapshot: Snapshot) -> str | None:
+    """The minimum at which the rule last held, if it ever did."""
+    was = snapshot.last_good.get("tls-minimum", {}).get("minTlsVersion")
+    return was if isinstance(was, str) else None
+
+
+def _judge(found: Any, was: str | None, settings: Settings) -> Verdict:
     if found is ABSENT or found is None:
         if settings.absent == "compliant":
             return Compliant({"minTlsVersion": None})
-        return Drift(
-            f"no minimum TLS version is set; it must be {settings.minimum} or higher",
-            evidence={"minTlsVersion": None},
-        )
+        return _never_set(settings) if was is None else _lowered(None, was, settings)
     version, minimum = version_of(found), version_of(settings.minimum)
     assert minimum is not None
     if version is not None and version >= minimum:
         return Compliant({"minTlsVersion": found})
+    if was is not None and was != found:
+        return _lowered(found, was, settings)
     return Drift(
         f"the minimum TLS version is {found!r}; it must be {settings.minimum} or higher",
         evidence={"minTlsVersion": found},
+    )
+
+
+def _never_set(settings: Settings) -> Drift:
+    """Nobody did anything: three quarters of real hubs are like this (RECORDINGS §2.6)."""
+    return Drift(
+        f"no minimum TLS version was ever set; it must be {settings.minimum} or higher",
+        evidence={"minTlsVersion": None},
+        severity=Severity.MEDIUM,
+    )
+
+
+def _lowered(found: Any, was: str, settings: Settings) -> Drift:
+    """Somebody took it down: that is worse than a hub that was never set up."""
+    now = "removed" if found is None else f"changed to {found!r}"
+    return Drift(
+        f"the minimum TLS version was {was!r} and has been {now}; it must be {settings.minimum} or higher",
+        evidence={"minTlsVersion": found, "was": was},
+        severity=Severity.HIGH,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
-from hubwarden.domain.rule import Severity
+from hubwarden.domain.severity import Severity
 
 
 HISTORY_KEPT: Final = 50

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hubwarden.domain.jsons import Path
 from hubwarden.domain.plan import Change, Target
+from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.domain.verdict import Drift, Verdict
 
@@ -23,15 +24,6 @@ class Mode(StrEnum):
     TICKET = "ticket"
     APPROVE = "approve"
     AUTO = "auto"
-
-
-class Severity(StrEnum):
-    """How bad the drift is if nothing is done."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
 
 
 class Safety(StrEnum):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.jsons import ABSENT, get_at
+from hubwarden.domain.jsons import ABSENT, Json, get_at
 
 
 class Facet(StrEnum):
@@ -44,11 +44,15 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The facets of one hub: each either data or Unread. ``taken_at`` is UTC, from before the first read."""
+    """The facets of one hub: each either data or Unread. ``taken_at`` is UTC, from before the first read.
+
+    ``last_good`` maps a rule's id to the evidence of the last look at which it held.
+    """
 
     hub: HubId
     taken_at: datetime
     facets: Mapping[Facet, Any]
+    last_good: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
     def read(self, facet: Facet) -> Any:
         """The facet's data or an Unread; a facet that nobody tried to read is Unread too."""

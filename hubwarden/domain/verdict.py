@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hubwarden.domain.jsons import Json
+from hubwarden.domain.severity import Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,14 @@ class Compliant:
 class Drift:
     """The rule does not hold of ``subject`` (empty: the hub itself).
 
-    ``summary`` is one sentence for people; ``evidence`` is what was seen, never a key.
+    ``summary`` is one sentence for people; ``evidence`` is what was seen, never a key. ``severity`` is set where
+    this drift is not as bad, or worse, than the rule's own severity says.
     """
 
     summary: str
     subject: str = ""
     evidence: dict[str, Json] = field(default_factory=dict)
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True)

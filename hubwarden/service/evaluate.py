@@ -100,6 +100,7 @@ async def remember(ports: Ports, look: Look) -> None:
                 **{rule: why for rule, why in before.unknown.items() if rule not in look.words},
                 **look.unknown,
             },
+            last_good={**before.last_good, **look.good},
             **_policies(before, snapshot),
         )
         try:

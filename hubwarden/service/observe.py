@@ -93,7 +93,7 @@ async def _with_the_rest(
             read[facet] = record.policies
         else:
             read[facet] = await _facet(ports.hubs, snapshot.hub, facet)
-    return Snapshot(snapshot.hub, snapshot.taken_at, read)
+    return Snapshot(snapshot.hub, snapshot.taken_at, read, record.last_good if record else {})
 
 
 _READERS: Final[Mapping[Facet, Callable[[HubPort, HubId], Coroutine[Any, Any, JsonObject]]]] = {

@@ -28,9 +28,9 @@ class HubRecord:
     """What is remembered of a hub between two looks. Times are UTC.
 
     ``looked_at`` is when the last evaluation that was carried through began to read; ``looking_since`` is set
-    while one is under way. ``verdicts`` maps rule ids to compliant, drift or
-    unknown. ``written_by`` and ``written_at`` tell the last write by somebody else that an event reported.
-    ``policies`` is Facet.POLICIES as it was read at ``policies_at`` of the hub at ``policies_etag``.
+    while one is under way. ``verdicts`` maps rule ids to compliant, drift or unknown. ``written_by`` and
+    ``written_at`` tell the last write by somebody else that an event reported. ``last_good`` is what Snapshot
+    says. ``policies`` is Facet.POLICIES as it was read at ``policies_at`` of the hub at ``policies_etag``.
     """
 
     hub: HubId
@@ -41,6 +41,7 @@ class HubRecord:
     unknown: Mapping[str, str] = field(default_factory=dict)
     written_by: Actor | None = None
     written_at: datetime | None = None
+    last_good: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     policies: JsonObject | None = None
     policies_etag: str | None = None
     policies_at: datetime | None = None

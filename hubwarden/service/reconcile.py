@@ -10,6 +10,7 @@ from datetime import datetime
 
 from hubwarden.domain.decision import decide
 from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, State, Step, finding_id
+from hubwarden.domain.jsons import Json
 from hubwarden.domain.rule import Mode, Rule
 from hubwarden.domain.snapshot import Snapshot
 from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
@@ -71,6 +72,16 @@ class Look:
     def words(self) -> dict[str, str]:
         """Rule id → compliant, drift or unknown, the worst that was said."""
         return {rule: _word(verdicts) for rule, verdicts in self.verdicts.items()}
+
+    @property
+    def good(self) -> dict[str, dict[str, Json]]:
+        """Rule id → evidence, of the rules that hold."""
+        return {
+            rule: verdict.evidence
+            for rule, verdicts in self.verdicts.items()
+            for verdict in verdicts
+            if isinstance(verdict, Compliant)
+        }
 
     def judged(self, rule_id: str) -> bool:
         """Whether the rule was asked and had an answer."""
@@ -172,7 +183,7 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Ca
         hub=snapshot.hub,
         rule_id=rule_id,
         subject=drift.subject,
-        severity=rule.severity,
+        severity=drift.severity or rule.severity,
         summary=drift.summary,
         evidence=drift.evidence,
         first_seen=snapshot.taken_at,
@@ -184,7 +195,8 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Ca
 def _seen(finding: Finding, drift: Drift, at: datetime, cause: Cause) -> Finding:
     seen = finding.after(Event.SEEN, at=at, reason=f"{cause.why}: {drift.summary}")
     actor = None if finding.state is State.RESOLVED else finding.actor  # it came back: by whom is not known yet
-    return replace(seen, summary=drift.summary, evidence=drift.evidence, actor=actor)
+    severity = drift.severity or finding.severity
+    return replace(seen, summary=drift.summary, evidence=drift.evidence, actor=actor, severity=severity)
 
 
 def _informed(finding: Finding, cause: Cause) -> Finding:

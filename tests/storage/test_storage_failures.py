@@ -22,7 +22,7 @@ from hubwarden.adapters.storage.queues import QueueWork
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.domain.finding import Finding
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.rule import Severity
+from hubwarden.domain.severity import Severity
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.messages import Queue, RemediateMessage
 from hubwarden.service.ports import HubRecord, SweepRecord

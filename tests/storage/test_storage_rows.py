@@ -16,7 +16,7 @@ from hubwarden.adapters.storage.hubs import HUBS, SWEEPS
 from hubwarden.adapters.tickets.builtin import TICKETS
 from hubwarden.domain.finding import Actor, Attempt, Event, Finding, Obstacle, State, Step
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.rule import Severity
+from hubwarden.domain.severity import Severity
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.ports import HubRecord, SweepRecord, Ticket
 

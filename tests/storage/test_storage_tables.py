@@ -16,7 +16,7 @@ from hubwarden.adapters.storage.findings import TableFindings
 from hubwarden.adapters.storage.hubs import TableHubs
 from hubwarden.domain.finding import Actor, Finding, State
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.rule import Severity
+from hubwarden.domain.severity import Severity
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
 from hubwarden.service.ports import HubRecord, SweepRecord
 

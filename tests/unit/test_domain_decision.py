@@ -10,7 +10,8 @@ from hubwarden.domain.decision import Action, decide
 from hubwarden.domain.finding import Event, Finding, Obstacle
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.policy import Exemption, Policy
-from hubwarden.domain.rule import Mode, Remediator, Safety, Severity
+from hubwarden.domain.rule import Mode, Remediator, Safety
+from hubwarden.domain.severity import Severity
 
 
 NOW = datetime(2026, 11, 23, 23, 30, tzinfo=UTC)

@@ -24,7 +24,7 @@ from hubwarden.domain.finding import (
     transition,
 )
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.rule import Severity
+from hubwarden.domain.severity import Severity
 
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

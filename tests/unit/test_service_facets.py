@@ -11,12 +11,13 @@ from hubwarden.domain.finding import State
 from hubwarden.domain.jsons import ABSENT
 from hubwarden.domain.plan import Change, Plan, PlanError, Target
 from hubwarden.domain.rule import Remediator, RuleSettings, Safety
+from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Unread
 from hubwarden.domain.verdict import Compliant, Drift, Unknown
 from hubwarden.service.errors import DeniedError, TransientError
 from hubwarden.service.planning import policy_edits
 from hubwarden.service.ports import PolicyEdit
-from tests.unit.fakes import HUB, World, ask
+from tests.unit.fakes import HUB, World, ask, policy
 
 
 TLS = next(rule for rule in RULES if rule.id == "tls-minimum")
@@ -193,3 +194,35 @@ def test_what_needs_two_requests_is_no_plan():
 
 def test_the_same_name_on_two_targets_does_not_overlap():
     Plan(HUB, "e", (Change(("a",), 1, 2, "r"), Change(("a",), {"rights": []}, ABSENT, "r", Target.POLICIES)))
+
+
+async def test_what_was_lowered_is_told_apart_from_what_was_never_set():
+    world = world_with(TLS, mode="report")
+    await look(world)
+    for _ in range(2):
+        world.hubs.change()
+        await look(world)
+        assert world.finding().summary == (
+            "the minimum TLS version was '1.2' and has been changed to '1.0'; it must be 1.2 or higher"
+        )
+        assert world.finding().severity is Severity.HIGH
+    world.hubs.change(value=ABSENT)
+    await look(world)
+    assert "has been removed" in world.finding().summary
+
+    fresh = world_with(TLS, mode="report")
+    fresh.hubs.change(value=ABSENT)
+    await look(fresh)
+    assert fresh.finding().summary == "no minimum TLS version was ever set; it must be 1.2 or higher"
+    assert fresh.finding().severity is Severity.MEDIUM
+
+
+async def test_a_minimum_that_the_operator_raised_was_not_lowered_by_anybody():
+    world = world_with(TLS, mode="report")
+    await look(world)
+    world.policy = policy("report", rules=world.rules, more="")
+    strict = world.policy.rules.tls_minimum.model_copy(update={"settings": TLS.settings(minimum="1.3")})
+    raised = world.policy.rules.model_copy(update={"tls_minimum": strict})
+    world.policy = world.policy.model_copy(update={"rules": raised})
+    await look(world)
+    assert world.finding().summary == "the minimum TLS version is '1.2'; it must be 1.3 or higher"
