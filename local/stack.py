@@ -12,13 +12,11 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import aiohttp
 
-from azure.core.exceptions import AzureError
 from azure.identity.aio import ClientSecretCredential
 from azure.mgmt.iothub.aio import IotHubClient
 
@@ -71,7 +69,6 @@ class Options:
     claim: int = 60
     sweep_schedule: str = "0 */15 * * * *"
     port: int = 0
-    log_level: str = "INFO"
 
 
 class Stack:
@@ -254,25 +251,6 @@ class Stack:
             await _end(process)
             told = "".join(log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[-15:])
             raise StackError(f"the {name} did not start; the end of {log}:\n{told}") from None
-
-
-async def until_quiet(stack: Stack, *, hub: str, states: frozenset[str], patience: timedelta) -> None:
-    """Wait until a finding of the hub (its name) is in one of the states.
-
-    Raises:
-        TimeoutError: it never was; the message says where it stands.
-    """
-    seen = "no finding"
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(patience.total_seconds()):
-            while True:
-                with contextlib.suppress(AzureError):
-                    found = [f async for f in stack.findings.everything() if f.hub.name == hub]
-                    seen = ", ".join(f"{f.rule_id} is {f.state}" for f in found) or seen
-                    if any(f.state in states for f in found):
-                        return
-                await asyncio.sleep(0.1)
-    raise TimeoutError(f"{hub}: {seen}, not {' or '.join(sorted(states))} within {patience}")
 
 
 def _principal(person: Person) -> dict[str, Any]:

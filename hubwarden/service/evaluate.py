@@ -17,7 +17,7 @@ from hubwarden.service.desk import settle_ticket
 from hubwarden.service.errors import HubGoneError, StaleWriteError, TransientError
 from hubwarden.service.ledger import move
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, VerifyMessage
-from hubwarden.service.observe import busy, observe, policies_known
+from hubwarden.service.observe import busy, observe, policies_known, wanted
 from hubwarden.service.ports import HubRecord, Ports, Stored
 from hubwarden.service.put_off import TRIES, backoff, put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
@@ -83,8 +83,12 @@ async def _look_after(ports: Ports, hub: HubId, findings: Sequence[Stored[Findin
 
 
 async def remember(ports: Ports, look: Look) -> None:
-    """Write down what was seen of the hub; the newest look wins."""
+    """Write down what was seen of the hub; the newest look wins.
+
+    Only a look at all that the rules want makes an evaluation needless that was asked for before it.
+    """
     snapshot = look.snapshot
+    whole = snapshot.facets.keys() >= wanted(ports)
     for _ in range(5):
         stored = await ports.records.get(snapshot.hub)
         before = stored.value if stored else HubRecord(snapshot.hub)
@@ -92,14 +96,11 @@ async def remember(ports: Ports, look: Look) -> None:
             return
         record = replace(
             before,
-            looked_at=snapshot.taken_at,
-            looking_since=None,
+            looked_at=snapshot.taken_at if whole else before.looked_at,
+            looking_since=None if whole else before.looking_since,
             hub_etag=snapshot.etag,
             verdicts={**before.verdicts, **look.words},
-            unknown={
-                **{rule: why for rule, why in before.unknown.items() if rule not in look.words},
-                **look.unknown,
-            },
+            unknown={**_not_asked(before.unknown, look), **look.unknown},
             last_good={**before.last_good, **look.good},
             **_policies(before, snapshot),
         )

@@ -226,3 +226,19 @@ async def test_a_minimum_that_the_operator_raised_was_not_lowered_by_anybody():
     world.policy = world.policy.model_copy(update={"rules": raised})
     await look(world)
     assert world.finding().summary == "the minimum TLS version is '1.2'; it must be 1.3 or higher"
+
+
+async def test_a_look_at_a_part_does_not_stand_for_the_whole():
+    """Somebody removes the logs while the hub's TLS is being fixed: the fix has not looked at the logs."""
+    world = world_with(TLS, LOGS, mode={"tls-minimum": "auto", "logs": "ticket"}, **World().remediators)
+    world.hubs.facets["diagnostics"]["settings"] = [{"name": "hubwarden", "properties": {}}]
+    world.hubs.change()
+    await look(world)
+    [remediate] = [letter.message for letter in world.work.letters]
+    world.work.letters.clear()
+    world.hubs.facets["diagnostics"]["settings"] = []
+    asked = ask(at=world.clock.now())
+    await world.handle(remediate)
+    world.work.letters.clear()
+    await world.handle(asked)
+    assert world.finding(rule="logs").state is State.TICKETED
