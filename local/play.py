@@ -11,8 +11,6 @@ from typing import Any
 
 import aiohttp
 
-from azure.identity.aio import ClientSecretCredential
-from azure.mgmt.iothub.aio import IotHubClient
 from rich.console import Console
 from rich.table import Table
 
@@ -20,30 +18,13 @@ from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.findings import TableFindings
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from local.scene import lower_tls
-from local.stack import ROOT, SOMEBODY, SUBSCRIPTION, TENANT
+from local.stack import ROOT, SOMEBODY, signed_in
 
 
 async def lower(stack: dict[str, Any], hub: str, version: str) -> None:
     """Set the hub's minTlsVersion, signed in as somebody who is not hubwarden."""
-    options = {"connection_verify": stack["ca_file"]}
-    async with (
-        ClientSecretCredential(
-            TENANT,
-            SOMEBODY.client_id,
-            SOMEBODY.secret,
-            authority=stack["arm"],
-            disable_instance_discovery=True,
-            **options,
-        ) as credential,
-        IotHubClient(
-            credential,
-            SUBSCRIPTION,
-            base_url=stack["arm"],
-            credential_scopes=[f"{stack['arm']}/.default"],
-            polling_interval=0.2,
-            **options,
-        ) as arm,
-    ):
+    credential, arm = signed_in(stack["arm"], stack["ca_file"], SOMEBODY)
+    async with credential, arm:
         await lower_tls(arm, hub, version)
     print(f'{SOMEBODY.name} has set minTlsVersion of {hub} to "{version}"')
 

@@ -167,22 +167,7 @@ class Stack:
 
     def arm_as(self, person: Person) -> IotHubClient:
         """azure-mgmt-iothub, signed in as this person; closed with the stack."""
-        credential = ClientSecretCredential(
-            TENANT,
-            person.client_id,
-            person.secret,
-            authority=self.arm,
-            disable_instance_discovery=True,
-            connection_verify=self.ca_file,
-        )
-        client = IotHubClient(
-            credential,
-            SUBSCRIPTION,
-            base_url=self.arm,
-            credential_scopes=[f"{self.arm}/.default"],
-            connection_verify=self.ca_file,
-            polling_interval=0.2,
-        )
+        credential, client = signed_in(self.arm, self.ca_file, person)
         self._closing.push_async_callback(credential.close)
         self._closing.push_async_callback(client.close)
         return client
@@ -251,6 +236,27 @@ class Stack:
             await _end(process)
             told = "".join(log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[-15:])
             raise StackError(f"the {name} did not start; the end of {log}:\n{told}") from None
+
+
+def signed_in(arm: str, ca_file: str, person: Person) -> tuple[ClientSecretCredential, IotHubClient]:
+    """azure-mgmt-iothub for this person, and the credential under it; both are the caller's to close."""
+    credential = ClientSecretCredential(
+        TENANT,
+        person.client_id,
+        person.secret,
+        authority=arm,
+        disable_instance_discovery=True,
+        connection_verify=ca_file,
+    )
+    client = IotHubClient(
+        credential,
+        SUBSCRIPTION,
+        base_url=arm,
+        credential_scopes=[f"{arm}/.default"],
+        connection_verify=ca_file,
+        polling_interval=0.2,
+    )
+    return credential, client
 
 
 def _principal(person: Person) -> dict[str, Any]:

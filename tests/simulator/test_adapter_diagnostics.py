@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 
 from datetime import timedelta
 
@@ -27,6 +26,7 @@ from hubwarden.service.errors import (
 from local.azure_simulator import CANARY, CANARY_BASE64, server
 from local.azure_simulator.gateway import Gateway
 from local.azure_simulator.wire import Reply
+from tests.simulator.listening import all_loggers_at_debug
 
 
 GROUP = "/subscriptions/logs-subscription/resourceGroups/Logs-(1)_ü"
@@ -81,33 +81,12 @@ async def hubs(sim, names, clock):
         await arm.close()
 
 
-class Everything(logging.Handler):
-    """All that any logger says."""
-
-    def __init__(self):
-        super().__init__(0)
-        self.lines = []
-
-    def emit(self, record):
-        self.lines.append(self.format(record) + str(record.__dict__))
-
-
 @pytest.fixture(autouse=True)
 def everything(sim):
     """Every test of this file: all loggers at DEBUG, and neither key nor token in any line of any."""
-    handler, root = Everything(), logging.getLogger()
-    loggers = [root, *(logging.getLogger(name) for name in list(logging.root.manager.loggerDict))]
-    before = [(logger, logger.level, logger.disabled, logger.propagate) for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.DEBUG)
-        logger.disabled, logger.propagate = False, True
-    root.addHandler(handler)
-    yield handler
-    root.removeHandler(handler)
-    for logger, level, disabled, propagate in before:
-        logger.level, logger.disabled, logger.propagate = level, disabled, propagate
-        logger.manager._clear_cache()
-    text = "\n".join(handler.lines)
+    with all_loggers_at_debug() as handler:
+        yield handler
+    text = handler.text
     assert not any(secret in text for secret in (CANARY, CANARY_BASE64, *sim.state.entra._issued))
 
 

@@ -1,7 +1,6 @@
 """No key and no token leaves the adapter: not in bodies, not in errors, not in any log at any level."""
 
 import json
-import logging
 import traceback
 
 import pytest
@@ -19,6 +18,7 @@ from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import same
 from hubwarden.service.errors import AzureError, PermanentError
 from local.azure_simulator import CANARY, CANARY_BASE64
+from tests.simulator.listening import all_loggers_at_debug
 
 
 KEY = "HuBwArDeNcAnArY+" + "k/" * 13 + "k="
@@ -48,37 +48,11 @@ def press(names):
     return HubId.parse(names.hub)
 
 
-class Everything(logging.Handler):
-    """All that any logger says, tracebacks included."""
-
-    def __init__(self):
-        super().__init__(0)
-        self.lines = []
-        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
-
-    def emit(self, record):
-        self.lines.append(self.format(record) + str(record.__dict__))
-
-    @property
-    def text(self):
-        return "\n".join(self.lines)
-
-
 @pytest.fixture
 def everything():
     """Every logger that exists is at DEBUG, and so is each that comes."""
-    handler, root = Everything(), logging.getLogger()
-    loggers = [root, *(logging.getLogger(name) for name in list(logging.root.manager.loggerDict))]
-    before = [(logger, logger.level, logger.disabled, logger.propagate) for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.DEBUG)
-        logger.disabled, logger.propagate = False, True
-    root.addHandler(handler)
-    yield handler
-    root.removeHandler(handler)
-    for logger, level, disabled, propagate in before:
-        logger.level, logger.disabled, logger.propagate = level, disabled, propagate
-        logger.manager._clear_cache()
+    with all_loggers_at_debug() as handler:
+        yield handler
 
 
 FOREIGN = {
