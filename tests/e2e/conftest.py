@@ -41,7 +41,7 @@ class Scene:
             async with asyncio.timeout(within):
                 while True:
                     finding = await self.finding(name)
-                    if finding is not None and finding.state in states:
+                    if finding is not None and finding.state in states and _ticket_is_settled(finding):
                         return finding
                     await asyncio.sleep(0.1)
         except TimeoutError:
@@ -65,6 +65,11 @@ class Scene:
         return len(
             [r for r in await self.requests(name, "PUT") if r["status"] == 201 or r["fault"] == "cut_after"]
         )
+
+
+def _ticket_is_settled(finding: Finding) -> bool:
+    """The finding's row is saved first, its ticket opened or closed right after, and then the row says so."""
+    return finding.ticket_open == (finding.state in {"ticketed", "awaiting_approval"})
 
 
 def hub_path(name: str) -> str:
