@@ -57,7 +57,15 @@ def _cloud(env: Mapping[str, str]) -> Cloud:
     if insecure:
         raise SettingsError(f"these must begin with https://: {', '.join(insecure)}")
     arm, audience, authority = (env[setting] for setting in _CUSTOM)
-    return Cloud(arm, audience, authority, custom=True)
+    return Cloud(arm, audience, authority, custom=True, data_plane=_data_plane(env))
+
+
+def _data_plane(env: Mapping[str, str]) -> str:
+    template = env.get("HUBWARDEN_DATA_PLANE") or CLOUDS["public"].data_plane
+    if not template.startswith("https://") or "{hostName}" not in template:
+        allowed = "an https:// address with {hostName} in it"
+        raise SettingsError(f"HUBWARDEN_DATA_PLANE is {template!r}; allowed is {allowed}")
+    return template
 
 
 def _claim(text: str) -> timedelta:

@@ -92,6 +92,7 @@ class Stack:
         self.arm = ""
         self.ca_file = ""
         self.control_url = ""
+        self.data_plane = ""
         self.host: Mapping[str, Any] = {}
 
     async def __aenter__(self) -> Self:
@@ -182,6 +183,7 @@ class Stack:
             *("--transition-seconds", str(self.options.transition), "--retry-scale", "0.05"),
         )
         self.arm, self.ca_file, self.control_url = ready["arm"], ready["ca_file"], ready["control"]
+        self.data_plane = str(ready["data_plane"])
         self.sim = await self._closing.enter_async_context(SimulatorClient(self.control_url, self.ca_file))
         self.http = await self._closing.enter_async_context(aiohttp.ClientSession())
         account = StorageAccount({"AzureWebJobsStorage": self.connection_string})
@@ -204,6 +206,7 @@ class Stack:
             "HUBWARDEN_ARM_ENDPOINT": self.arm,
             "HUBWARDEN_ARM_AUDIENCE": self.arm,
             "HUBWARDEN_AUTHORITY": self.arm,
+            "HUBWARDEN_DATA_PLANE": self.data_plane,
             "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
             "AZURE_TENANT_ID": TENANT,
             "AZURE_CLIENT_ID": HUBWARDEN.client_id,

@@ -39,6 +39,11 @@ class Target(StrEnum):
     """
     DIAGNOSTICS = "diagnostics"
     """The hub's diagnostic settings; the path is a setting's name, a value its ``properties``."""
+    DEFENDER = "defender"
+    """IoT security solutions; the path is a solution's id in lower case, and on from there into its body.
+
+    The id alone stands for the whole body, without ``id``, ``name`` and ``type``.
+    """
 
     @property
     def written_with(self) -> Target:

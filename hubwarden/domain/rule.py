@@ -71,11 +71,16 @@ class Rule:
     default_mode: Mode = Mode.REPORT
 
 
+def _silent(_drift: Drift, _snapshot: Snapshot, _settings: Any) -> Iterator[str]:
+    yield from ()
+
+
 @dataclass(frozen=True, slots=True)
 class Remediator:
     """The fix of one rule. ``plan`` is pure and yields the changes that end the drift.
 
     It may touch these ``paths`` of the hub's body, and what lies under ``beyond`` on other targets, nothing else.
+    ``warn`` is pure too and yields, one sentence each, what whoever approves the plan should know of it.
     """
 
     rule_id: str
@@ -85,6 +90,7 @@ class Remediator:
     paths: tuple[tuple[str, ...], ...]
     plan: Callable[[Drift, Snapshot, Any], Iterator[Change]]
     beyond: tuple[tuple[Target, Path], ...] = ()
+    warn: Callable[[Drift, Snapshot, Any], Iterator[str]] = _silent
 
     def declares(self, change: Change) -> bool:
         """Whether the change is one that it may make."""

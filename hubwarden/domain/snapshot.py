@@ -24,6 +24,10 @@ class Facet(StrEnum):
 
     Ids of destinations are lower case; one whose existence could not be found out is missing.
     """
+    DEFENDER = "defender"
+    """``{"solutions": [bodies]}``: every IoT security solution of the hub's subscription, as ARM shows it."""
+    DEVICES = "devices"
+    """What the last count of the hub's devices came to: Census.facet, with ``"counted_at"`` (ISO 8601, UTC)."""
 
 
 DEAD_STATES: Final = frozenset({"ActivationFailed", "DeletionFailed", "Deleting"})
@@ -46,13 +50,15 @@ class Unread:
 class Snapshot:
     """The facets of one hub: each either data or Unread. ``taken_at`` is UTC, from before the first read.
 
-    ``last_good`` maps a rule's id to the evidence of the last look at which it held.
+    ``last_good`` maps a rule's id to the evidence of the last look at which it held. ``remembered`` are the facets
+    that cost no call, for what is known of them still stands.
     """
 
     hub: HubId
     taken_at: datetime
     facets: Mapping[Facet, Any]
     last_good: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    remembered: frozenset[Facet] = frozenset()
 
     def read(self, facet: Facet) -> Any:
         """The facet's data or an Unread; a facet that nobody tried to read is Unread too."""

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from hubwarden.domain.census import Tally
 from hubwarden.domain.finding import Actor
 from hubwarden.domain.hub_id import HubId, NotAHubError
 
@@ -18,6 +19,7 @@ class Queue(StrEnum):
     EVALUATE = "hubwarden-evaluate"
     REMEDIATE = "hubwarden-remediate"
     VERIFY = "hubwarden-verify"
+    CENSUS = "hubwarden-census"
 
 
 class MalformedMessageError(ValueError):
@@ -76,18 +78,35 @@ class VerifyMessage(_Message):
     give_up_at: AwareDatetime
 
 
-type Message = EvaluateMessage | SweepMessage | RemediateMessage | VerifyMessage
+class CensusMessage(_Message):
+    """Go on counting the hub's devices from where the message stands. ``run`` names the count.
+
+    ``stage`` is what is being listed; ``continuation`` is Azure's own, None at its beginning. ``parts`` counts
+    what is staged of that stage's list.
+    """
+
+    run: str
+    host: str
+    stage: Literal["modules", "devices"] = "modules"
+    continuation: str | None = None
+    parts: int = 0
+    tally: Tally = Field(default_factory=Tally)
+
+
+type Message = EvaluateMessage | SweepMessage | RemediateMessage | VerifyMessage | CensusMessage
 
 _READERS: Final[Mapping[Queue, TypeAdapter[Message]]] = {
     Queue.EVALUATE: TypeAdapter(EvaluateMessage | SweepMessage),
     Queue.REMEDIATE: TypeAdapter(RemediateMessage),
     Queue.VERIFY: TypeAdapter(VerifyMessage),
+    Queue.CENSUS: TypeAdapter(CensusMessage),
 }
 _QUEUES: Final[Mapping[type[BaseModel], Queue]] = {
     EvaluateMessage: Queue.EVALUATE,
     SweepMessage: Queue.EVALUATE,
     RemediateMessage: Queue.REMEDIATE,
     VerifyMessage: Queue.VERIFY,
+    CensusMessage: Queue.CENSUS,
 }
 
 _NAMES: Final = frozenset(name for model in _QUEUES for name in (model.__name__, *model.model_fields))

@@ -24,6 +24,23 @@ class Stored[T]:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceCount:
+    """How a count of a hub's devices ended. ``facet`` is Facet.DEVICES, or None where ``unread`` says why not."""
+
+    at: datetime
+    facet: JsonObject | None
+    unread: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """A count of a hub's devices that is under way. ``run`` names it; ``since`` is UTC."""
+
+    run: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class HubRecord:
     """What is remembered of a hub between two looks. Times are UTC.
 
@@ -31,6 +48,8 @@ class HubRecord:
     while one is under way. ``verdicts`` maps rule ids to compliant, drift or unknown. ``written_by`` and
     ``written_at`` tell the last write by somebody else that an event reported. ``last_good`` is what Snapshot
     says. ``policies`` is Facet.POLICIES as it was read at ``policies_at`` of the hub at ``policies_etag``.
+    ``count`` is how the last count of the hub's devices ended, ``counting`` the one that is under way.
+    ``new_devices_since`` and ``count_due`` are set while devices that an event told of wait to be counted.
     """
 
     hub: HubId
@@ -45,6 +64,10 @@ class HubRecord:
     policies: JsonObject | None = None
     policies_etag: str | None = None
     policies_at: datetime | None = None
+    count: DeviceCount | None = None
+    counting: Counting | None = None
+    new_devices_since: datetime | None = None
+    count_due: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +75,10 @@ class SweepRecord:
     """One sweep: what was asked for, what was seen, and what was not, with the reasons. Times are UTC.
 
     ``unknown`` maps what could not be judged (the path of a hub or subscription) to the reason; ``dead`` does
-    so for hubs that serve nobody and cannot be changed: these are no part of ``hubs``.
+    so for hubs that serve nobody and cannot be changed: these are no part of ``hubs``. ``facets`` is how many
+    pieces of evidence the rules wanted, ``facets_read`` how many of them there were, and ``listkeys_saved`` for
+    how many hubs listkeys was not called, because their etag is still the one that their policies were read at.
+    ``next_due`` is when the timer is to sweep next.
     """
 
     subscriptions: tuple[str, ...]
@@ -63,6 +89,10 @@ class SweepRecord:
     drifting: int
     unknown: Mapping[str, str]
     dead: Mapping[str, str] = field(default_factory=dict)
+    facets: int = 0
+    facets_read: int = 0
+    listkeys_saved: int = 0
+    next_due: datetime | None = None
 
     @property
     def complete(self) -> bool:
@@ -72,7 +102,8 @@ class SweepRecord:
     @property
     def summary(self) -> str:
         """One line for people."""
-        return f"evaluated {self.evaluated} of {self.hubs} hubs, {self.drifting} with drift"
+        facets = f"{self.facets_read} of {self.facets} facets"
+        return f"evaluated {facets} on {self.evaluated} of {self.hubs} hubs, {self.drifting} with drift"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +134,14 @@ class PolicyEdit:
     expected: frozenset[str]
     rights: frozenset[str] | None
     new_keys: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of a query, and where it goes on; None where it is over. A page may be empty and yet go on."""
+
+    rows: Sequence[JsonObject]
+    continuation: str | None
 
 
 class HubPort(Protocol):
@@ -163,6 +202,76 @@ class HubPort(Protocol):
         Raises:
             As put_hub; a DeniedError names the action that is missing on the destination.
         """
+        ...
+
+    async def subscriptions(self) -> Sequence[str]:
+        """The ids, in lower case, of every subscription that the identity can see and that is enabled.
+
+        Raises:
+            TransientError, DeniedError, PermanentError: as they say.
+        """
+        ...
+
+    async def security_solutions(self, subscription: str, *, since: datetime) -> JsonObject:
+        """The subscription's IoT security solutions, in the shape of Facet.DEFENDER; one ARM read.
+
+        An answer that was asked for at or after ``since`` (UTC) is given again, so that all hubs of one look share
+        one read, and no look gets to see what is older than itself.
+
+        Raises:
+            TransientError, DeniedError, PermanentError: as they say.
+        """
+        ...
+
+    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> None:
+        """Create (``before`` None) or replace one IoT security solution; done when it returns.
+
+        There are no etags: it is read right before the write, and nothing is written unless it is as ``before``.
+
+        Args:
+            solution: its resource id.
+            before: the body that it had, as ARM showed it.
+            after: the body that it is to have; what only Azure may set in it is left out.
+
+        Raises:
+            ConflictError: it is not as before, or exists already.
+            TransientError: with ``sent`` true where it may have changed all the same.
+            DeniedError, PermanentError: as they say.
+        """
+        ...
+
+    async def query_devices(self, host: str, query: str, continuation: str | None = None) -> Page:
+        """One page (at most 1,000 rows) of a query on the data plane of the hub with this host name.
+
+        Raises:
+            TransientError: throttled, an outage, or no connection (which is how a private hub looks from outside).
+            DeniedError: no data-plane role, or the hub's network rules keep us out.
+            PermanentError: as it says; among them a host that is no IoT Hub of this cloud.
+        """
+        ...
+
+
+class Lists(Protocol):
+    """Long lists as blobs, written part by part; writing a part again replaces it."""
+
+    async def stage(self, name: str, part: int, data: bytes) -> None:
+        """Keep one part, numbered from 0, not empty."""
+        ...
+
+    async def commit(self, name: str, parts: int) -> str:
+        """Make the list of its first so many parts, in order; none makes an empty list.
+
+        Returns:
+            Where it lies, as ``container/name``.
+        """
+        ...
+
+    def lines(self, name: str) -> AsyncIterator[str]:
+        """The lines of a list that was committed."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Forget a list; nothing happens where there is none."""
         ...
 
 
@@ -290,6 +399,8 @@ class Timings:
     look: timedelta = timedelta(seconds=60)
     verify: timedelta = timedelta(minutes=30)
     retry_denied: timedelta = timedelta(hours=24)
+    count: timedelta = timedelta(hours=2)
+    """A count of devices of which nothing was heard for so long is taken for lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +413,7 @@ class Ports:
     work: WorkQueue
     audit: AuditTrail
     graveyard: Graveyard
+    lists: Lists
     tickets: TicketSystem
     clock: Clock
     policy: Policy

@@ -34,7 +34,7 @@ from hubwarden.service.messages import (
     parse,
     queue_of,
 )
-from hubwarden.service.ports import Ports, Stored, Timings
+from hubwarden.service.ports import Page, Ports, Stored, Timings
 from hubwarden.service.remediate import remediate
 from hubwarden.service.route_event import route_event
 from hubwarden.service.sweep import sweep
@@ -255,6 +255,34 @@ class FakeGraveyard:
         return f"grave/{len(self.buried)}"
 
 
+class FakeLists:
+    """Lists of parts, as a block blob keeps them: staged parts are seen once they are committed."""
+
+    def __init__(self, gates):
+        self.gates = gates
+        self.staged, self.committed = {}, {}
+
+    @gated
+    async def stage(self, name, part, data):
+        assert data
+        self.staged.setdefault(name, {})[part] = data
+
+    @gated
+    async def commit(self, name, parts):
+        self.committed[name] = b"".join(self.staged.get(name, {})[part] for part in range(parts))
+        return f"lists/{name}"
+
+    async def lines(self, name):
+        await self.gates.pass_("before FakeLists.lines")
+        for line in self.committed[name].decode().splitlines():
+            yield line
+
+    @gated
+    async def delete(self, name):
+        self.committed.pop(name, None)
+        self.staged.pop(name, None)
+
+
 class FakeTickets:
     def __init__(self, gates, log):
         self.gates, self.log = gates, log
@@ -366,6 +394,8 @@ class FakeHubs:
         self.fault = lambda kind, hub: None
         self.before_put = lambda hub: None
         self.no_effect = False
+        self.solutions = {}
+        self.pages = {"devices": [], "devices.modules": []}
         self.facets = {
             "policies": {"policies": []},
             "diagnostics": {
@@ -473,6 +503,39 @@ class FakeHubs:
         settings = self.facets["diagnostics"]["settings"]
         settings[:] = [s for s in settings if s["name"] != name] + [{"name": name, "properties": properties}]
 
+    @gated
+    async def subscriptions(self):
+        self.calls.append(("subscriptions", None))
+        if self.faults.get("subscriptions"):
+            raise self.faults["subscriptions"].pop(0)
+        return sorted({hub.subscription for hub in self.hubs})
+
+    @gated
+    async def security_solutions(self, subscription, *, since):
+        self.calls.append(("solutions", subscription))
+        if self.faults.get("defender"):
+            raise self.faults["defender"].pop(0)
+        bodies = [body for id_, body in self.solutions.items() if id_.split("/")[2] == subscription]
+        return {"solutions": copy.deepcopy(bodies)}
+
+    @gated
+    async def put_security_solution(self, solution, before, after):
+        self.calls.append(("put_solution", solution))
+        if self.solutions.get(solution) != before:
+            raise ConflictError(f"writing {solution}: it is not as it was")
+        name = solution.rsplit("/", 1)[1]
+        self.solutions[solution] = {**(before or {"id": solution, "name": name}), **copy.deepcopy(after)}
+
+    @gated
+    async def query_devices(self, host, query, continuation=None):
+        """``self.pages`` maps the source of a query (devices, devices.modules) to its pages of rows."""
+        self.calls.append(("query", host))
+        if self.faults.get("query"):
+            raise self.faults["query"].pop(0)
+        pages = self.pages["devices.modules" if "devices.modules" in query else "devices"] or [[]]
+        at = int(continuation or 0)
+        return Page(copy.deepcopy(pages[at]), str(at + 1) if at + 1 < len(pages) else None)
+
     def _facet(self, kind, hub):
         self.calls.append((kind, hub))
         if self.faults.get(kind):
@@ -566,6 +629,7 @@ class World:
         self.audit = FakeAudit(self.gates, self.log)
         self.graveyard = FakeGraveyard(self.gates)
         self.tickets = FakeTickets(self.gates, self.log)
+        self.lists = FakeLists(self.gates)
         self.hubs = FakeHubs(self)
         self.policy = policy(mode, rules=rules, more=more)
         self.violations = []
@@ -579,7 +643,7 @@ class World:
     def ports(self):
         return Ports(
             hubs=self.hubs, findings=self.findings, records=self.records, work=self.work, audit=self.audit,
-            graveyard=self.graveyard, tickets=self.tickets, clock=self.clock, policy=self.policy,
+            graveyard=self.graveyard, lists=self.lists, tickets=self.tickets, clock=self.clock, policy=self.policy,
             rules=self.rules, remediators=self.remediators, timings=self.timings,
         )  # fmt: skip
 
