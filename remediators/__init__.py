@@ -7,10 +7,15 @@ from types import MappingProxyType
 from typing import Final
 
 from hubwarden.domain.rule import Remediator
-from remediators import diagnostics, sas_policies, tls_minimum
+from remediators import defender_hub, diagnostics, sas_policies, tls_minimum
 
 
 REMEDIATORS: Final[Mapping[str, Remediator]] = MappingProxyType({
     remediator.rule_id: remediator
-    for remediator in (tls_minimum.REMEDIATOR, diagnostics.REMEDIATOR, sas_policies.REMEDIATOR)
+    for remediator in (
+        tls_minimum.REMEDIATOR,
+        diagnostics.REMEDIATOR,
+        sas_policies.REMEDIATOR,
+        defender_hub.REMEDIATOR,
+    )
 })  # fmt: skip

@@ -23,6 +23,7 @@ from hubwarden.domain.verdict import Drift
 
 NAME: Final = "hubwarden"
 _MOST: Final = 5
+_BY_POLICY: Final = "setbypolicy"
 
 
 def plan(_: Drift, snapshot: Snapshot, settings: Settings) -> Iterator[Change]:
@@ -52,6 +53,20 @@ def plan(_: Drift, snapshot: Snapshot, settings: Settings) -> Iterator[Change]:
     logs = _categories(view, wanted - theirs) if theirs else _entries(view, settings.required, wanted)
     after = {**_where(settings, settings.destination), "logs": logs, "metrics": []}
     yield Change((NAME,), _ours(view), after, RULE.id, Target.DIAGNOSTICS)
+
+
+def warn(_: Drift, snapshot: Snapshot, __: Settings) -> Iterator[str]:
+    """What it costs, what of ours is replaced, and who else writes settings on this hub."""
+    yield "The destination charges for the logs that it receives."
+    try:
+        view = _view(snapshot)
+    except PlanError:
+        return
+    if _ours(view) is not ABSENT:
+        yield f"The setting {NAME} is there and is replaced; what others changed in it is gone."
+    theirs = ", ".join(s.name for s in view.settings if s.name.lower().startswith(_BY_POLICY))
+    if theirs:
+        yield f"Azure Policy writes settings on this hub too ({theirs}) and may write again."
 
 
 def _view(snapshot: Snapshot) -> View:
@@ -109,4 +124,5 @@ REMEDIATOR: Final = Remediator(
     paths=(),
     plan=plan,
     beyond=((Target.DIAGNOSTICS, (NAME,)),),
+    warn=warn,
 )

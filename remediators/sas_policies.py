@@ -60,6 +60,34 @@ def _narrowed(policy: SasPolicy, limit: Rights, settings: Settings) -> MaybeJson
     return {"rights": [*written(policy.rights & limit or limit)], **new_keys}
 
 
+def warn(drift: Drift, snapshot: Snapshot, settings: Settings) -> Iterator[str]:
+    """Who loses what, and that nobody can see in Azure whether anybody uses the keys."""
+    try:
+        policies = _policies(snapshot)
+    except PlanError:
+        return
+    policy = next((one for one in policies if one.name.lower() == drift.subject.lower()), None)
+    if policy is None:
+        return
+    limit = settings.limit(policy.name)
+    yield from _on_removal(policy) if limit is None else _on_narrowing(policy, limit, settings)
+    yield "Whether anybody used its keys cannot be seen in Azure."
+
+
+def _on_removal(policy: SasPolicy) -> Iterator[str]:
+    yield f"Whoever uses the keys of {policy.name} is cut off from the hub."
+    yield "The keys cannot be had back: a policy of the same name that is made later gets new ones."
+
+
+def _on_narrowing(policy: SasPolicy, limit: Rights, settings: Settings) -> Iterator[str]:
+    kept = policy.rights & limit
+    yield f"Whoever uses the keys of {policy.name} loses {', '.join(sorted(policy.rights - limit))}."
+    if not kept:
+        yield f"It has none of the rights that it may have, so it gets them: {', '.join(written(limit))}."
+    if settings.offending == "rotate":
+        yield f"Both keys of {policy.name} are replaced: everybody who uses it needs the new ones."
+
+
 REMEDIATOR: Final = Remediator(
     rule_id=RULE.id,
     safety=Safety.APPROVAL,
@@ -75,4 +103,5 @@ REMEDIATOR: Final = Remediator(
     paths=(),
     plan=plan,
     beyond=((Target.POLICIES, ()),),
+    warn=warn,
 )

@@ -40,6 +40,13 @@ def plan(_: Drift, snapshot: Snapshot, settings: Settings) -> Iterator[Change]:
     yield Change(PATH, found, settings.minimum, RULE.id)
 
 
+def warn(_: Drift, __: Snapshot, settings: Settings) -> Iterator[str]:
+    """Who may be cut off."""
+    yield "Devices that offer only weak cipher suites may be cut off: a minimum of 1.2 also asks for strong ones."
+    if version_of(settings.minimum) != (1, 2):
+        yield f"Whoever cannot speak TLS {settings.minimum} or higher is cut off."
+
+
 REMEDIATOR: Final = Remediator(
     rule_id=RULE.id,
     safety=Safety.AUTO,
@@ -50,4 +57,5 @@ REMEDIATOR: Final = Remediator(
     write_actions=("Microsoft.Devices/IotHubs/write", "Microsoft.Devices/IotHubs/read"),
     paths=(PATH,),
     plan=plan,
+    warn=warn,
 )
