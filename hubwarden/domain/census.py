@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -109,26 +111,57 @@ class Tally:
         }
 
 
+class RowError(ValueError):
+    """A row of an answer is not what was asked for; nothing may be concluded from the others either."""
+
+
 def module_states(rows: Iterable[Mapping[str, Any]], settings: CensusSettings, now: datetime) -> dict[str, bool]:
-    """Device id → whether a security module of it is active, from rows of ``modules_query``."""
+    """Device id → whether a security module of it is active, from rows of ``modules_query``.
+
+    Raises:
+        RowError: a row names no device, or says nothing of its module's activity.
+    """
     states: dict[str, bool] = {}
     for row in rows:
-        device = row.get("deviceId")
-        if isinstance(device, str):
-            states[device] = states.get(device, False) or settings.active(row, now)
+        if _ACTIVITY.isdisjoint(row):
+            raise RowError("a row about a module says neither whether it is connected nor when it was active")
+        device = _device(row)
+        states[device] = states.get(device, False) or settings.active(row, now)
     return states
 
 
+def module_line(device: str, *, active: bool) -> str:
+    """One entry of ``module_states`` as a line, so that it can be kept; see module_of."""
+    return f"{int(active)}{json.dumps(device)}"
+
+
+def module_of(line: str) -> tuple[str, bool]:
+    """The device id and the activity that a line of ``module_line`` tells of."""
+    return json.loads(line[1:]), line[0] == "1"
+
+
 def judged(rows: Iterable[Mapping[str, Any]], states: Mapping[str, bool]) -> Iterator[tuple[Coverage, JsonObject]]:
-    """The coverage of each device, from rows of ``devices_query``, and what the list says of it."""
+    """The coverage of each device, from rows of ``devices_query``, and what the list says of it.
+
+    Raises:
+        RowError: a row names no device.
+    """
     for row in rows:
-        device = row.get("deviceId")
-        if not isinstance(device, str):
-            continue
+        device = _device(row)
         active = states.get(device)
         coverage = Coverage.UNREGISTERED if active is None else Coverage.COVERED if active else Coverage.SILENT
         told = {name: row.get(name) for name in ("status", "connectionState", "lastActivityTime")}
         yield coverage, {"deviceId": device, "coverage": coverage.value, **told}
+
+
+_ACTIVITY: Final = frozenset({"connectionState", "lastActivityTime"})
+
+
+def _device(row: Mapping[str, Any]) -> str:
+    device = row.get("deviceId")
+    if not isinstance(device, str) or not device:
+        raise RowError("a row of the answer names no device")
+    return device
 
 
 def _moment(text: Any) -> datetime | None:
