@@ -194,13 +194,14 @@ RULE: Final = Rule(
     manual_fix=ManualFix(
         cli=(
             "az iot hub query --subscription {subscription} -g {resource_group} --hub-name {name} "
-            '--query-command "SELECT deviceId, moduleId, connectionState, lastActivityTime FROM devices.modules"'
+            '--query-command "SELECT deviceId, moduleId, connectionState, lastActivityTime FROM devices.modules '
+            'WHERE moduleId IN {security_modules}"'
         ),
         bicep="Devices are no resources in Bicep: put a security agent into their image or their next update.",
         portal=(
-            "IoT Hub > Devices > the device > Module identities. A module identity alone protects nothing: an agent "
-            "on the device must use it. Microsoft announced to retire its own agent on 1 August 2025; name the module "
-            "of yours under security_modules, or switch the rule off."
+            "IoT Hub > Devices > the device > Module identities. A module identity alone protects nothing: an "
+            "agent on the device must use it. Microsoft announced to retire its own on 1 August 2025; name the "
+            "module of yours under security_modules, or switch the rule off."
         ),
     ),
 )

@@ -67,7 +67,7 @@ def warn(drift: Drift, snapshot: Snapshot, settings: Settings) -> Iterator[str]:
     except PlanError:
         return
     policy = next((one for one in policies if one.name.lower() == drift.subject.lower()), None)
-    if policy is None:
+    if policy is None or not policy.offends(settings):
         return
     limit = settings.limit(policy.name)
     yield from _on_removal(policy) if limit is None else _on_narrowing(policy, limit, settings)
