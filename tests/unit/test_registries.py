@@ -62,6 +62,7 @@ def test_remediator(rule_id):
     assert module_stem(remediator.plan) == rule_id
     assert remediator.safety in Safety
     assert remediator.why
+    assert module_stem(remediator.warn) == rule_id
     assert remediator.paths or remediator.beyond
     assert all(path and all(isinstance(key, str) for key in path) for path in remediator.paths)
     assert remediator.write_actions

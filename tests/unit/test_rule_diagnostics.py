@@ -127,6 +127,39 @@ def test_no_fix_without_a_drift(name):
         planned(facet_of(case), Settings(**case.get("settings", {})))
 
 
+def warned(data):
+    return list(REMEDIATOR.warn(Drift("drift"), snapshot(data), Settings()))
+
+
+COSTS = "The destination charges for the logs that it receives."
+REPLACED = "The setting hubwarden is there and is replaced; what others changed in it is gone."
+BY_POLICY = (
+    "Azure Policy writes settings on this hub too (setByPolicy-LogAnalytics, setbypolicy-x) and may write again."
+)
+
+
+def named(*names):
+    settings = [{"name": name, "properties": {}} for name in names]
+    return {"settings": settings, "categories": {}, "destinations": {}}
+
+
+@pytest.mark.parametrize(
+    ("data", "sentences"),
+    [
+        (named(), [COSTS]),
+        (named("other", "not-setByPolicy"), [COSTS]),
+        (named("HubWarden"), [COSTS, REPLACED]),
+        (named("setByPolicy-LogAnalytics", "setbypolicy-x"), [COSTS, BY_POLICY]),
+        (named("hubwarden", "setbypolicy-x", "setByPolicy-LogAnalytics"), [COSTS, REPLACED, BY_POLICY]),
+        (Unread("no"), [COSTS]),
+        ([], [COSTS]),
+    ],
+    ids=["nothing", "others", "ours", "policy", "both", "unread", "odd"],
+)
+def test_the_plan_warns_of_the_bill_and_of_who_else_writes(data, sentences):
+    assert warned(data) == sentences
+
+
 def test_what_was_not_read_is_unknown():
     (nothing,) = detect(Snapshot(HUB, NOW, {}), Settings())
     (no_hub,) = detect(snapshot(facet_of(CASES["compliant-group"]), Unread("no", "a/b")), Settings())
@@ -310,6 +343,7 @@ odd = st.recursive(
 def test_nothing_that_azure_might_say_breaks_the_rule(data, wanted):
     verdict = judged(data, wanted)
     assert isinstance(verdict, Compliant | Drift | Unknown)
+    assert all(isinstance(sentence, str) for sentence in warned(data))
     try:
         plan = planned(data, wanted)
     except PlanError:

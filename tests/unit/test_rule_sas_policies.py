@@ -128,6 +128,50 @@ def test_no_fix_without_a_drift(name):
         planned(Drift("drift", "device"), facet_of(case), Settings(**case.get("settings", {})))
 
 
+def warned(name, rights, **settings):
+    data = {"policies": [{"keyName": "Sneaky", "rights": rights}]}
+    return list(REMEDIATOR.warn(Drift("drift", name), snapshot(data), Settings(**settings)))
+
+
+UNSEEN = "Whether anybody used its keys cannot be seen in Azure."
+CUT_OFF = "Whoever uses the keys of Sneaky is cut off from the hub."
+FOR_GOOD = "The keys cannot be had back: a policy of the same name that is made later gets new ones."
+FULL = ["RegistryWrite", "ServiceConnect", "DeviceConnect"]
+
+
+def test_the_plan_warns_of_whom_a_removal_cuts_off():
+    assert warned("sneaky", FULL) == [CUT_OFF, FOR_GOOD, UNSEEN]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "loses"),
+    [
+        (["ServiceConnect"], "DeviceConnect, RegistryRead, RegistryWrite"),
+        (["RegistryRead", "ServiceConnect"], "DeviceConnect, RegistryWrite"),
+        (["RegistryWrite", "DeviceConnect"], "ServiceConnect"),
+    ],
+)
+def test_the_plan_warns_of_the_rights_that_are_lost(allowed, loses):
+    sentences = warned("Sneaky", FULL, allowed={"sneaky": allowed})
+    assert sentences == [f"Whoever uses the keys of Sneaky loses {loses}.", UNSEEN]
+
+
+def test_the_plan_warns_of_rights_that_take_the_place_of_others():
+    sentences = warned("Sneaky", ["DeviceConnect"], allowed={"sneaky": ["RegistryWrite"]})
+    assert sentences[1] == "It has none of the rights that it may have, so it gets them: RegistryWrite."
+
+
+def test_the_plan_warns_of_new_keys():
+    sentences = warned("Sneaky", FULL, allowed={"sneaky": ["ServiceConnect"]}, offending="rotate")
+    assert sentences[1] == "Both keys of Sneaky are replaced: everybody who uses it needs the new ones."
+
+
+def test_where_nothing_is_planned_nothing_is_warned_of():
+    assert warned("gone", FULL) == []
+    assert warned("Sneaky", ["DeviceConnect"]) == []
+    assert list(REMEDIATOR.warn(Drift("drift", "x"), snapshot(Unread("no")), Settings())) == []
+
+
 def test_what_was_not_read_is_unknown():
     (nothing,) = detect(Snapshot(HUB, NOW, {}), Settings())
     (no_hub,) = detect(snapshot(facet_of(CASES["compliant-defaults"]), Unread("no", "a/b")), Settings())
@@ -296,6 +340,8 @@ def test_nothing_that_azure_might_say_breaks_the_rule(data, settings):
     assert all(isinstance(verdict, Compliant | Drift | Unknown) for verdict in verdicts)
     for verdict in verdicts:
         subject = getattr(verdict, "subject", "device")
+        sentences = list(REMEDIATOR.warn(Drift("drift", subject), snapshot(data), settings))
+        assert bool(sentences) is isinstance(verdict, Drift)
         try:
             plan = planned(Drift("drift", subject), data, settings)
         except PlanError:

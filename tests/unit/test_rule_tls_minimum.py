@@ -130,6 +130,21 @@ def test_a_region_that_is_none_is_not_one_of_those_named(location):
     assert isinstance(judged(body, unenforced_regions=["westus2"]), Drift)
 
 
+def warned(**settings):
+    body = DRIFTS["drift-absent"]["hub"]
+    return list(REMEDIATOR.warn(Drift("drift"), snapshot(body), Settings(**settings)))
+
+
+def test_the_plan_warns_of_devices_with_weak_ciphers():
+    (sentence,) = warned()
+    assert "weak cipher suites" in sentence
+
+
+def test_the_plan_warns_of_whoever_cannot_speak_a_higher_minimum():
+    assert warned(minimum="1.2.0") == warned()
+    assert "cannot speak TLS 1.3" in warned(minimum="1.3")[1]
+
+
 versions = st.lists(st.integers(0, 12), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 odd = st.one_of(
     st.just(ABSENT),
