@@ -10,6 +10,7 @@ import pytest
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import ClientSecretCredential
 
+from hubwarden.adapters.azure import calls as calls_module
 from hubwarden.adapters.azure import diagnostics as diagnostics_module
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.hubs import ArmHubs
@@ -394,7 +395,7 @@ async def test_a_hub_that_is_gone(hubs, sim, names, press, asked):
 
 
 async def test_reading_that_never_ends_is_a_timeout(hubs, sim, press, monkeypatch):
-    monkeypatch.setattr(diagnostics_module, "_SECONDS", 0.1)
+    monkeypatch.setattr(calls_module, "_SECONDS", 0.1)
     sim.fail("GET", "diagnosticSettings$", kind="slow", seconds=1, times=None)
     assert "TimeoutError" in str(await refused(TransientError, hubs.diagnostics(press)))
 
@@ -568,7 +569,7 @@ async def test_each_failure_is_one_request(hubs, sim, names, press, asked, fault
 
 
 async def test_a_write_that_never_ends_may_have_been_done(hubs, sim, press, monkeypatch):
-    monkeypatch.setattr(diagnostics_module, "_SECONDS", 0.1)
+    monkeypatch.setattr(calls_module, "_SECONDS", 0.1)
     sim.fail("PUT", kind="slow", seconds=1, times=None)
     call = hubs.put_diagnostic_setting(press, "one", {"workspaceId": WORKSPACE})
     assert (await refused(TransientError, call)).sent

@@ -16,7 +16,7 @@ from azure.core.credentials import AccessToken
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import ClientSecretCredential
 
-from hubwarden.adapters.azure import hubs as hubs_module
+from hubwarden.adapters.azure import calls as calls_module
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.domain.hub_id import HubId
@@ -388,7 +388,7 @@ async def test_an_answer_that_breaks_off_in_its_body(scripted, script, what):
 
 @pytest.mark.parametrize("what", ["get", "put"])
 async def test_a_body_that_never_ends_is_a_timeout(hubs, sim, monkeypatch, what):
-    monkeypatch.setattr(hubs_module, "_SECONDS", 0.1)
+    monkeypatch.setattr(calls_module, "_SECONDS", 0.1)
     sim.fail("PUT" if what == "put" else "GET", "iothubs", kind="slow", seconds=1, times=None)
     error = await hubs.error(what)
     assert type(error) is TransientError
@@ -397,7 +397,7 @@ async def test_a_body_that_never_ends_is_a_timeout(hubs, sim, monkeypatch, what)
 
 
 async def test_a_list_that_never_ends_is_a_timeout(hubs, sim, monkeypatch):
-    monkeypatch.setattr(hubs_module, "_SECONDS", 0.01)
+    monkeypatch.setattr(calls_module, "_SECONDS", 0.01)
     sim.fail("GET", "iothubs", kind="slow", seconds=1, times=None)
     assert type(await hubs.error("list")) is TransientError
 

@@ -12,7 +12,7 @@ import pytest
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import ClientSecretCredential
 
-from hubwarden.adapters.azure import hubs as hubs_module
+from hubwarden.adapters.azure import calls as calls_module
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.domain.hub_id import HubId
@@ -192,7 +192,7 @@ async def test_listing_fails_once_and_a_write_is_not_begun(hubs, sim, names, pre
 
 async def test_listing_that_never_ends_is_bounded_and_the_write_is_not_begun(hubs, sim, press, monkeypatch, asked):
     body = await hubs.get_hub(press)
-    monkeypatch.setattr(hubs_module, "_SECONDS", 0.1)
+    monkeypatch.setattr(calls_module, "_SECONDS", 0.1)
     sim.fail("POST", "listkeys", kind="slow", seconds=1, times=None)
     error = await refused(TransientError, hubs.sas_policies(press))
     assert "TimeoutError" in str(error)
@@ -205,7 +205,7 @@ async def test_listing_that_never_ends_is_bounded_and_the_write_is_not_begun(hub
 
 async def test_a_write_that_never_ends_may_have_been_done(hubs, sim, press, monkeypatch):
     body = await hubs.get_hub(press)
-    monkeypatch.setattr(hubs_module, "_SECONDS", 0.3)
+    monkeypatch.setattr(calls_module, "_SECONDS", 0.3)
     sim.fail("PUT", kind="slow", seconds=1, times=None)
     error = await refused(
         TransientError, hubs.put_hub(press, body, etag=body["etag"], policies=[remove("contractor", ALL)])
@@ -216,7 +216,7 @@ async def test_a_write_that_never_ends_may_have_been_done(hubs, sim, press, monk
 
 async def test_listing_and_writing_have_one_time_limit_together(hubs, sim, press, monkeypatch):
     body = await hubs.get_hub(press)
-    monkeypatch.setattr(hubs_module, "_SECONDS", 0.5)
+    monkeypatch.setattr(calls_module, "_SECONDS", 0.5)
     sim.fail("POST", "listkeys", kind="slow", seconds=0.4, times=None)
     sim.fail("PUT", kind="slow", seconds=0.4, times=None)
     began = asyncio.get_running_loop().time()

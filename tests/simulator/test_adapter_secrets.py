@@ -137,7 +137,7 @@ async def test_nothing_secret_is_logged_by_anyone_at_any_level(hubs, sim, names,
     assert [body async for body in hubs.list_hubs(names.subscription)]
     await hubs.put_hub(press, before, etag=before["etag"])
     sim.finish_transitions()
-    await own_identity(hubs._credential, hubs._cloud)
+    await own_identity(hubs._arm._credential, hubs._arm._cloud)
     told = []
     faults = [
         *({"status": status} for status in (403, 404, 408, 409, 412, 429, 500, 503)),

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 import re
 import time
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
-from hubwarden.adapters.azure.calls import attempt, only_once, pipeline, raw_items
-from hubwarden.adapters.azure.cloud import Cloud
+from hubwarden.adapters.azure.arm import GROUP, MISSING, OK, SEGMENT, WRITTEN, Arm, failure
+from hubwarden.adapters.azure.calls import attempt, content_of, deadline, only_once, raw_items
 from hubwarden.adapters.azure.errors import code_of
-from hubwarden.adapters.azure.redaction import KEPT_BACK, redacted, safe_text
+from hubwarden.adapters.azure.redaction import redacted, safe_text
 from hubwarden.adapters.azure.remembered import Remembered
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
@@ -25,33 +24,22 @@ from hubwarden.service.errors import AzureError, HubGoneError, PermanentError
 
 
 if TYPE_CHECKING:
-    from azure.core import AsyncPipelineClient
-    from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.pipeline.transport import AsyncHttpTransport
-    from azure.core.rest import AsyncHttpResponse, HttpRequest
     from azure.mgmt.monitor.v2021_05_01_preview.aio import MonitorManagementClient
 
 
-_SECONDS: Final = 30
-"""Longest reading or writing; a worker's claim on a fix outlasts it."""
 _SECONDS_PER_DESTINATION: Final = 10
 _VERSION: Final = "2021-05-01-preview"
 _CATEGORIES_KEEP: Final = timedelta(hours=24)
 _DESTINATIONS_KEEP: Final = timedelta(minutes=10)
 
-_OK: Final = 200
-_DONE: Final = (200, 201)  # recorded is only 200, for new settings too
 _DENIED: Final = 403
-_MISSING: Final = 404
 _MISSING_CODES: Final = frozenset({"ResourceNotFound", "ResourceGroupNotFound"})
 _NAME: Final = re.compile(r"(?!\.{1,2}\Z)[^\x00-\x1f\x7f/\\?#%&<>:*+]{1,260}")
-_SEGMENT: Final = r"(?!\.{1,2}(?:/|\Z))[\w.()-]{1,260}"
-_GROUP: Final = rf"/subscriptions/[0-9a-z-]{{1,64}}/resourcegroups/{_SEGMENT}/providers"
 _SINKS: Final = {
-    "workspaceId": (rf"{_GROUP}/microsoft\.operationalinsights/workspaces/{_SEGMENT}", "2023-09-01"),
-    "storageAccountId": (rf"{_GROUP}/microsoft\.storage/storageaccounts/{_SEGMENT}", "2023-05-01"),
+    "workspaceId": (rf"{GROUP}/microsoft\.operationalinsights/workspaces/{SEGMENT}", "2023-09-01"),
+    "storageAccountId": (rf"{GROUP}/microsoft\.storage/storageaccounts/{SEGMENT}", "2023-05-01"),
     "eventHubAuthorizationRuleId": (
-        rf"{_GROUP}/microsoft\.eventhub/namespaces/{_SEGMENT}/authorizationrules/{_SEGMENT}",
+        rf"{GROUP}/microsoft\.eventhub/namespaces/{SEGMENT}/authorizationrules/{SEGMENT}",
         "2024-01-01",
     ),
 }
@@ -65,16 +53,8 @@ class HubDiagnostics:
     exists is remembered for ten minutes, and so is that we may not know.
     """
 
-    def __init__(
-        self,
-        cloud: Cloud,
-        credential: AsyncTokenCredential,
-        transport: AsyncHttpTransport[Any, Any],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._cloud = cloud
-        self._credential = credential
-        self._transport = transport
+    def __init__(self, arm: Arm, clock: Callable[[], float] = time.monotonic) -> None:
+        self._arm = arm
         self._categories: Remembered[JsonObject] = Remembered(_CATEGORIES_KEEP, clock)
         self._destinations: Remembered[str | None] = Remembered(_DESTINATIONS_KEEP, clock)
 
@@ -86,20 +66,18 @@ class HubDiagnostics:
     async def put(self, hub: HubId, name: str, properties: JsonObject) -> None:
         """See HubPort.put_diagnostic_setting. There are no etags: the last writer wins (RECORDINGS §6)."""
         doing = f"writing the diagnostic setting {safe_text(name, 100)} of {hub}"
-        content = json.dumps({"properties": properties})
         if not _NAME.fullmatch(name):
             raise PermanentError(f"{doing}: that is no name for one")
-        if KEPT_BACK in content:
-            raise PermanentError(f"{doing}: Azure showed a key of it in clear; a write would lose that")
+        content = content_of({"properties": properties}, doing)
         try:
-            await attempt(doing, self._put(hub, name, content.encode()))
+            await attempt(doing, self._put(hub, name, content))
         except HubGoneError as error:
             if not _means_the_hub(str(error).removeprefix(doing).lower(), hub):
                 raise PermanentError(f"{error} (a destination is missing, not the hub)") from None
             raise
 
     async def _read(self, hub: HubId, doing: str) -> JsonObject:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout_at(deadline()):
             listing = self._monitor.diagnostic_settings.list
             settings = await raw_items(listing, _uri(hub), doing=doing)
             categories = await self._categories.get(hub.subscription, lambda: self._ask_categories(hub))
@@ -131,62 +109,31 @@ class HubDiagnostics:
             return None
 
     async def _ask_destination(self, path: str, version: str) -> str | None:
-        response = await self._send("GET", path, version)
-        if response.status_code == _OK:
+        response = await self._arm.send("GET", path, version)
+        if response.status_code == OK:
             return "exists"
-        if response.status_code == _MISSING and code_of(response) in _MISSING_CODES:
+        if response.status_code == MISSING and code_of(response) in _MISSING_CODES:
             return "gone"
         if response.status_code == _DENIED:
             return None  # it stays like that for a while, so it is worth remembering
-        raise _failure(response)
+        raise failure(response)
 
     async def _put(self, hub: HubId, name: str, content: bytes) -> None:
         path = f"{hub.path}/providers/microsoft.insights/diagnosticSettings/{name}"
-        async with asyncio.timeout(_SECONDS):
-            response = await self._send("PUT", path, _VERSION, content=content, middlewares=(only_once,))
-        if response.status_code not in _DONE:
-            raise _failure(response)
-
-    async def _send(
-        self, method: str, path: str, version: str, *, content: bytes | None = None, **options: Any
-    ) -> AsyncHttpResponse:
-        """One request whose answer nobody takes apart: only its status counts."""
-        from azure.core.rest import HttpRequest  # noqa: PLC0415 - cold start
-
-        headers = {"Content-Type": "application/json"} if content else {}
-        params = {"api-version": version}
-        request = HttpRequest(method, quote(path), params=params, headers=headers, content=content)
-        request.url = self._raw.format_url(request.url)
-        return await self._raw.send_request(request, **options)
-
-    @cached_property
-    def _raw(self) -> AsyncPipelineClient[HttpRequest, AsyncHttpResponse]:
-        from azure.core import AsyncPipelineClient  # noqa: PLC0415 - cold start
-
-        policies = pipeline(self._credential, self._cloud.scope, decode=False)
-        return AsyncPipelineClient(self._cloud.arm, policies=policies, transport=self._transport)
+        async with asyncio.timeout_at(deadline()):
+            response = await self._arm.send("PUT", path, _VERSION, content=content, middlewares=(only_once,))
+        if response.status_code not in WRITTEN:
+            raise failure(response)
 
     @cached_property
     def _monitor(self) -> MonitorManagementClient:
         from azure.mgmt.monitor.v2021_05_01_preview.aio import MonitorManagementClient  # noqa: PLC0415 - cold start
 
-        return MonitorManagementClient(
-            self._credential,
-            "any",  # what is asked for here is asked for by whole resource ids
-            base_url=self._cloud.arm,
-            policies=pipeline(self._credential, self._cloud.scope),
-            transport=self._transport,
-        )
+        return self._arm.client(MonitorManagementClient, "any")  # asked for is by whole resource ids
 
 
 def _uri(hub: HubId) -> str:
     return quote(hub.path.lstrip("/"))  # the SDK puts a slash before it, and does not quote it
-
-
-def _failure(response: AsyncHttpResponse) -> Exception:
-    from azure.core.exceptions import HttpResponseError  # noqa: PLC0415 - cold start
-
-    return HttpResponseError(response=response)
 
 
 def _log_categories(items: Sequence[JsonObject], doing: str) -> Iterator[tuple[str, Json]]:

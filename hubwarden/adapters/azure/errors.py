@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from azure.core.exceptions import (
     AzureError as SdkError,
 )
 from azure.core.exceptions import (
-    ClientAuthenticationError,
     DecodeError,
     HttpResponseError,
     IncompleteReadError,
@@ -39,12 +37,20 @@ _LOCKED: Final = "ScopeLocked"
 _NEVER: Final = frozenset({"MissingSubscriptionRegistration", "OperationNotAllowed"})
 # LinkedAuthorizationFailed names two actions: the one that is allowed first, then the one that is missing.
 _ACTION: Final = re.compile(r"not have (?:authorization|permission) to perform action(?:\(s\))? '([^']{1,200})'")
-_WAIT_IN_TEXT: Final = re.compile(r"try again after '?([0-9]{1,9})'? seconds", re.IGNORECASE)
+_WAIT_IN_TEXT: Final = re.compile(r"(?:try again after|wait) '?([0-9]{1,9})'? seconds", re.IGNORECASE)
 _WHOLE_SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _LONGEST_WAIT: Final = timedelta(days=1)
 _SUCCESS: Final = range(200, 300)
 _REQUEST_TIMEOUT: Final = 408
 _SERVER_ERROR: Final = 500
+
+
+class NotSentError(Exception):
+    """Why a request was not even sent. Our pipelines raise it; a port says TransientError."""
+
+    def __init__(self, reason: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 def translated(error: Exception, doing: str) -> AzureError:
@@ -54,11 +60,11 @@ def translated(error: Exception, doing: str) -> AzureError:
         error: what the SDK raised.
         doing: what was tried, as in "reading <hub>"; every message begins with it.
     """
+    if isinstance(error, NotSentError):
+        return TransientError(f"{doing}: {error}", retry_after=error.retry_after)
     response: Any = error.response if isinstance(error, HttpResponseError) else None
-    if _no_token(error, response):
-        return TransientError(f"{doing}: no token could be had: {safe_text(str(error))}")
     if response is not None and response.status_code not in _SUCCESS:
-        code, message = _code_and_message(response)
+        code, message = code_and_message(response)
         return _of_status(int(response.status_code), code, message, response.headers, doing)
     senseless = isinstance(error, DecodeError) and not isinstance(error, IncompleteReadError)
     if response is None and isinstance(error, (SdkError, TimeoutError)) and not senseless:
@@ -67,13 +73,6 @@ def translated(error: Exception, doing: str) -> AzureError:
             sent=not _never_connected(error),
         )
     return PermanentError(f"{doing}: the answer makes no sense ({type(error).__name__})")
-
-
-def _no_token(error: Exception, response: Any) -> bool:
-    """Whether this comes from where tokens do, whose errors have the same classes; ARM was not reached then."""
-    if response is None:
-        return isinstance(error, ClientAuthenticationError)
-    return "/subscriptions/" not in urlsplit(response.request.url).path.lower()
 
 
 def _of_status(  # noqa: PLR0911 - one answer a case
@@ -95,7 +94,7 @@ def _of_status(  # noqa: PLR0911 - one answer a case
             return ConflictError(said)
         case 429:
             return TransientError(said, retry_after=retry_after(headers, message))
-        case _ if status == _REQUEST_TIMEOUT or status >= _SERVER_ERROR:
+        case _ if is_outage(status):
             return TransientError(said, retry_after=retry_after(headers, message), sent=True)
         case _:
             return PermanentError(said)
@@ -117,12 +116,17 @@ def retry_after(headers: Mapping[str, str], message: str = "", now: datetime | N
     return min(timedelta(seconds=int(in_text[1])), _LONGEST_WAIT) if in_text else None
 
 
+def is_outage(status: int) -> bool:
+    """Whether a request with this answer may have arrived all the same."""
+    return status == _REQUEST_TIMEOUT or status >= _SERVER_ERROR
+
+
 def code_of(response: Any) -> str:
     """The code in an error's body, or nothing."""
-    return _code_and_message(response)[0]
+    return code_and_message(response)[0]
 
 
-def _code_and_message(response: Any) -> tuple[str, str]:
+def code_and_message(response: Any) -> tuple[str, str]:
     """Both error shapes; ``code`` may be a number, and the body may be HTML (RECORDINGS §5). Message: raw."""
     try:
         body: Any = json.loads(response.text())

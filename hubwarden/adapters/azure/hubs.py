@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
 
-from hubwarden.adapters.azure.calls import attempt, objects, one_object, only_once, pipeline, raw_items
+from hubwarden.adapters.azure.arm import Arm
+from hubwarden.adapters.azure.calls import (
+    attempt,
+    attempt_first,
+    content_of,
+    deadline,
+    one_object,
+    only_once,
+    raw_items,
+    raw_pages,
+)
 from hubwarden.adapters.azure.cloud import Cloud
+from hubwarden.adapters.azure.dataplane import HubDataPlane
+from hubwarden.adapters.azure.defender import SecuritySolutions
 from hubwarden.adapters.azure.diagnostics import HubDiagnostics
-from hubwarden.adapters.azure.errors import translated
 from hubwarden.adapters.azure.policies import edited, without_keys
-from hubwarden.adapters.azure.redaction import KEPT_BACK, redacted_hub, safe_text
+from hubwarden.adapters.azure.redaction import redacted_hub, safe_text
+from hubwarden.adapters.azure.subscriptions import enabled_subscriptions
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import Json, JsonObject
-from hubwarden.service.errors import PermanentError, TransientError
-from hubwarden.service.ports import PolicyEdit
+from hubwarden.service.errors import PermanentError
+from hubwarden.service.ports import Page, PolicyEdit
 
 
 if TYPE_CHECKING:
@@ -27,12 +40,15 @@ if TYPE_CHECKING:
     from azure.mgmt.iothub.aio import IotHubClient
 
 
-_SECONDS: Final = 30
-"""Longest read or write request; a worker's claim on a fix outlasts it."""
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class ArmHubs:
-    """HubPort on Azure Resource Manager: one transport, one client a subscription, made on first use."""
+    """HubPort on Azure: one transport, one budget, one client a subscription, made on first use.
+
+    ``clock`` counts seconds, ``now`` is the present moment in UTC.
+    """
 
     def __init__(
         self,
@@ -40,45 +56,28 @@ class ArmHubs:
         credential: AsyncTokenCredential,
         transport: AsyncHttpTransport[Any, Any],
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = _utc_now,
     ) -> None:
-        self._cloud = cloud
-        self._credential = credential
         self._transport = transport
+        self._arm = Arm(cloud, credential, transport, clock)
         self._clients: dict[str, IotHubClient] = {}
-        self._diagnostics = HubDiagnostics(cloud, credential, transport, clock)
+        self._diagnostics = HubDiagnostics(self._arm, clock)
+        self._solutions = SecuritySolutions(self._arm, now)
+        self._data_plane = HubDataPlane(cloud, credential, transport)
 
     async def list_hubs(self, subscription: str) -> AsyncIterator[JsonObject]:
         """See HubPort."""
-        pages: list[Any] = []
-        pager = self._client(subscription).iot_hub_resource.list_by_subscription(
-            raw_response_hook=lambda response: pages.append(response.http_response)
-        )
         doing = f"listing the hubs of subscription {subscription}"
-        try:
-            async with asyncio.timeout(_SECONDS * 10):
-                async for _ in pager.by_page():
-                    for body in objects(pages.pop().text(), doing):
-                        yield cast("JsonObject", redacted_hub(body))
-        except PermanentError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, a port raises its own errors only
-            raise translated(error, doing) from None  # the SDK's texts quote whole bodies
+        listing = self._client(subscription).iot_hub_resource.list_by_subscription
+        async with aclosing(raw_pages(listing, doing=doing)) as pages:
+            while (page := await attempt(doing, _next_hubs(pages))) is not None:
+                for body in page:
+                    yield body
 
     async def get_hub(self, hub: HubId) -> JsonObject:
         """See HubPort."""
         doing = f"reading {hub}"
-        try:
-            async with asyncio.timeout(_SECONDS):
-                text = await self._client(hub.subscription).iot_hub_resource.get(
-                    hub.resource_group,
-                    hub.name,
-                    cls=lambda response, _model, _headers: response.http_response.text(),
-                )
-            return cast("JsonObject", redacted_hub(one_object(cast("str", text), doing)))
-        except PermanentError:
-            raise
-        except Exception as error:  # noqa: BLE001 - see list_hubs
-            raise translated(error, doing) from None
+        return await attempt(doing, self._get(hub, doing))
 
     async def put_hub(
         self, hub: HubId, body: JsonObject, *, etag: str, policies: Sequence[PolicyEdit] = ()
@@ -104,39 +103,61 @@ class ArmHubs:
         """See HubPort."""
         await self._diagnostics.put(hub, name, properties)
 
+    async def subscriptions(self) -> Sequence[str]:
+        """See HubPort."""
+        return await enabled_subscriptions(self._arm)
+
+    async def security_solutions(self, subscription: str, *, since: datetime) -> JsonObject:
+        """See HubPort."""
+        return await self._solutions.read(subscription, since)
+
+    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> None:
+        """See HubPort."""
+        await self._solutions.put(solution, before, after)
+
+    async def query_devices(self, host: str, query: str, continuation: str | None = None) -> Page:
+        """See HubPort."""
+        return await self._data_plane.query(host, query, continuation)
+
     # What has keys in its hands is below, and called through attempt() only: an error leaves without its frames.
+
+    async def _get(self, hub: HubId, doing: str) -> JsonObject:
+        async with asyncio.timeout_at(deadline()):
+            text = await self._client(hub.subscription).iot_hub_resource.get(
+                hub.resource_group,
+                hub.name,
+                cls=lambda response, _model, _headers: response.http_response.text(),
+            )
+        return cast("JsonObject", redacted_hub(one_object(cast("str", text), doing)))
 
     async def _put(
         self, hub: HubId, place: tuple[str, str], body: JsonObject, etag: str, edits: Sequence[PolicyEdit]
     ) -> None:
-        deadline = asyncio.get_running_loop().time() + _SECONDS
+        ends = deadline()
         if edits:
-            body = await self._with_policies(hub, body, edits, deadline)
-        async with asyncio.timeout_at(deadline):
+            body = await self._with_policies(hub, body, edits, ends)
+        content = content_of(body, f"writing {hub}")
+        async with asyncio.timeout_at(ends):
             await self._client(hub.subscription).iot_hub_resource.begin_create_or_update(
-                *place, json.dumps(body).encode(), if_match=etag, polling=False, middlewares=(only_once,)
+                *place, content, if_match=etag, polling=False, middlewares=(only_once,)
             )
 
     async def _with_policies(
-        self, hub: HubId, body: JsonObject, edits: Sequence[PolicyEdit], deadline: float
+        self, hub: HubId, body: JsonObject, edits: Sequence[PolicyEdit], ends: float
     ) -> JsonObject:
         """A copy of the body that holds every policy with its keys, edited."""
         doing, properties = _reading_policies(hub), body.get("properties")
         if not isinstance(properties, dict):
             raise PermanentError(f"writing {hub}: the body has no properties")
-        try:
-            listed = await attempt(doing, self._policies_with_keys(hub, doing, deadline))
-        except TransientError as error:
-            raise TransientError(str(error), retry_after=error.retry_after) from None  # the PUT was not sent
+        listed = await attempt_first(doing, self._policies_with_keys(hub, doing, ends))
         after = edited(listed, edits, f"editing the shared access policies of {hub}")
         return {**body, "properties": {**properties, "authorizationPolicies": cast("Json", after)}}
 
     async def _policies_without_keys(self, hub: HubId, doing: str) -> JsonObject:
-        deadline = asyncio.get_running_loop().time() + _SECONDS
-        return without_keys(await self._policies_with_keys(hub, doing, deadline), doing)
+        return without_keys(await self._policies_with_keys(hub, doing, deadline()), doing)
 
-    async def _policies_with_keys(self, hub: HubId, doing: str, deadline: float) -> list[JsonObject]:
-        async with asyncio.timeout_at(deadline):
+    async def _policies_with_keys(self, hub: HubId, doing: str, ends: float) -> list[JsonObject]:
+        async with asyncio.timeout_at(ends):
             listing = self._client(hub.subscription).iot_hub_resource.list_keys
             return await raw_items(listing, hub.resource_group, hub.name, doing=doing)
 
@@ -148,14 +169,15 @@ class ArmHubs:
         if subscription not in self._clients:
             from azure.mgmt.iothub.aio import IotHubClient  # noqa: PLC0415 - cold start: 0.2 s on first use only
 
-            self._clients[subscription] = IotHubClient(
-                self._credential,
-                subscription,
-                base_url=self._cloud.arm,
-                policies=pipeline(self._credential, self._cloud.scope),
-                transport=self._transport,
-            )
+            self._clients[subscription] = self._arm.client(IotHubClient, subscription)
         return self._clients[subscription]
+
+
+async def _next_hubs(pages: AsyncGenerator[list[JsonObject]]) -> list[JsonObject] | None:
+    """The hubs of the next page without keys, which a list can show; None after the last."""
+    async with asyncio.timeout_at(deadline()):
+        page = await anext(pages, None)
+    return None if page is None else [redacted_hub(body) for body in page]
 
 
 def _reading_policies(hub: HubId) -> str:
@@ -164,12 +186,7 @@ def _reading_policies(hub: HubId) -> str:
 
 def _refuse_keys(hub: HubId, body: JsonObject) -> None:
     """A body that goes out is as a GET shows hubs: keys masked, policies absent."""
-    try:
-        content = json.dumps(body, allow_nan=False)
-    except ValueError:
-        raise PermanentError(f"writing {hub}: its body holds a number that JSON cannot carry") from None
-    if KEPT_BACK in content:
-        raise PermanentError(f"writing {hub}: Azure showed a key of it in clear; a write would lose that")
+    content_of(body, f"writing {hub}")
     properties = body.get("properties")
     if isinstance(properties, dict) and any(name.lower() == "authorizationpolicies" for name in properties):
         raise PermanentError(f"writing {hub}: the body holds shared access policies, which no GET shows")
