@@ -6,13 +6,16 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 NODE_READY := node_modules/.ready
 
-.PHONY: demo up test lint unit setup schema clean
+.PHONY: demo up bench test lint unit setup schema clean
 
 demo: setup            ## Play the main job against a local Azure. KEEP=1 leaves everything running
 	@$(BIN)/python -m local.demo $(if $(KEEP),--keep)
 
 up: setup              ## Start the local stack and leave it running, with no script
 	@$(BIN)/python -m local.demo --no-script
+
+bench: setup           ## Measure sweeps, latency and cold start; prints a table, writes .demo/bench.json. QUICK=1: small
+	@$(BIN)/python -m local.bench $(if $(QUICK),--quick)
 
 # Most tests wait for other processes: three at a time suit even two cores. A file's tests share their servers.
 test: setup lint       ## Every check and every test
