@@ -291,13 +291,12 @@ async def _states(lists: Lists, message: CensusMessage) -> dict[str, bool]:
 
 
 async def _go_on(ports: Ports, slice_: _Slice) -> None:
-    """Send the next message for when the minute is over. Then say so: this one is dropped if it comes again."""
+    """Send the next message for a minute later. Then say so: this one is dropped if it comes again."""
     message = slice_.message.model_copy(update={"slices": slice_.message.slices + 1, "attempt": 0})
-    now, interrupted = ports.clock.now(), slice_.interrupted
-    wished = interrupted.retry_after if interrupted else None
-    await ports.work.send(message, delay=max(_MINUTE - (now - slice_.began), wished or timedelta(0), timedelta(0)))
+    wished = slice_.interrupted.retry_after if slice_.interrupted else None
+    await ports.work.send(message, delay=max(_MINUTE, wished or _MINUTE))
+    counting = Counting(message.run, ports.clock.now(), message.slices)
     with suppress(StaleWriteError, StorageUnavailableError):
-        counting = Counting(message.run, now, message.slices)
         await _change(ports, message, lambda record: replace(record, counting=counting))
 
 

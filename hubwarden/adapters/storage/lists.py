@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from azure.core import MatchConditions
 from azure.core.exceptions import ResourceNotFoundError
 
 from hubwarden.adapters.storage.account import StorageAccount
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 CONTAINER: Final = "hubwarden-lists"
 _MOST_PARTS: Final = 50_000
-_NAME: Final = re.compile(r"(?=.{1,900}\Z)[\w()-][\w.()-]*(/[\w()-][\w.()-]*)*")
+_CHUNK: Final = 4 * 1024 * 1024
+_NAME: Final = re.compile(r"(?=.{1,900}\Z)[\w.()-]*[\w()-](/[\w.()-]*[\w()-])*")
 
 
 class BlobLists:
@@ -65,12 +66,11 @@ class BlobLists:
         """
         blob = self._blob(name)
         rest = b""
-        with reported(f"container {CONTAINER}"):
-            async for chunk in (await blob.download_blob()).chunks():
-                for line in io.BytesIO(rest + chunk):
-                    if line.endswith(b"\n"):
-                        yield line[:-1].decode()
-                rest = (rest + chunk).rpartition(b"\n")[2]
+        async for chunk in _chunks(blob):
+            whole, found, rest = (rest + chunk).rpartition(b"\n")
+            if found:
+                for line in whole.split(b"\n"):
+                    yield line.decode()
         if rest:
             yield rest.decode()
 
@@ -93,6 +93,19 @@ class BlobLists:
     async def _creating(self, work: Callable[[], Awaitable[object]]) -> None:
         with reported(f"container {CONTAINER}"):
             await creating(self._account.container(CONTAINER).create_container, work)
+
+
+async def _chunks(blob: BlobClient) -> AsyncIterator[bytes]:
+    """The content of a blob, which may not change on the way. Left to itself, the SDK takes 32 MiB at once."""
+    with reported(f"container {CONTAINER}"):
+        found = await blob.get_blob_properties()
+    for at in range(0, found.size, _CHUNK):
+        with reported(f"container {CONTAINER}"):
+            download = await blob.download_blob(
+                offset=at, length=_CHUNK, etag=found.etag, match_condition=MatchConditions.IfNotModified
+            )
+            chunk = await download.readall()
+        yield chunk
 
 
 def _block(part: int) -> str:
