@@ -29,6 +29,12 @@ async def on_azure_event(event: func.EventGridEvent) -> None:
     await hubwarden.on_event(_plain(event))
 
 
+@app.event_grid_trigger(arg_name="event")
+async def on_device_event(event: func.EventGridEvent) -> None:
+    """A hub has a new device. A failure makes Event Grid deliver the event again."""
+    await hubwarden.on_device_event(_plain(event))
+
+
 @app.timer_trigger(arg_name="timer", schedule="%SWEEP_SCHEDULE%", use_monitor=True)
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding wants it
     """Look at every hub."""
@@ -53,6 +59,12 @@ async def verify(msg: func.QueueMessage) -> None:
     await hubwarden.on_message(Queue.VERIFY, _text(msg))
 
 
+@app.queue_trigger(arg_name="msg", queue_name=Queue.CENSUS.value, connection="AzureWebJobsStorage")
+async def census(msg: func.QueueMessage) -> None:
+    """Go on counting the devices of one hub."""
+    await hubwarden.on_message(Queue.CENSUS, _text(msg))
+
+
 @app.queue_trigger(arg_name="msg", queue_name=f"{Queue.EVALUATE}-poison", connection="AzureWebJobsStorage")
 async def evaluate_poison(msg: func.QueueMessage) -> None:
     """Keep what could not be evaluated."""
@@ -71,6 +83,12 @@ async def verify_poison(msg: func.QueueMessage) -> None:
     await hubwarden.on_poison(Queue.VERIFY, _text(msg))
 
 
+@app.queue_trigger(arg_name="msg", queue_name=f"{Queue.CENSUS}-poison", connection="AzureWebJobsStorage")
+async def census_poison(msg: func.QueueMessage) -> None:
+    """Keep what could not be counted."""
+    await hubwarden.on_poison(Queue.CENSUS, _text(msg))
+
+
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding wants it
     """Say whether all is well: 200, or 503 where nothing is judged or fixed."""
@@ -85,6 +103,7 @@ def _plain(event: Any) -> dict[str, Any]:
     time = event.time if cloud else event.event_time
     return {
         "id": event.id,
+        "topic": event.source if cloud else event.topic,
         "subject": event.subject,
         "type": event.type if cloud else event.event_type,
         "time": time.isoformat() if time else None,

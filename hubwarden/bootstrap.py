@@ -15,21 +15,27 @@ from detectors import RULES
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.adapters.azure.identity import make_credential, own_identity
+from hubwarden.adapters.ncrontab import next_due
 from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.audit import BlobAudit
 from hubwarden.adapters.storage.findings import TableFindings
 from hubwarden.adapters.storage.graveyard import BlobGraveyard
 from hubwarden.adapters.storage.hubs import TableHubs
+from hubwarden.adapters.storage.lists import BlobLists
 from hubwarden.adapters.storage.queues import QueueWork
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
+from hubwarden.domain.census import CensusSettings
 from hubwarden.domain.finding import Actor
 from hubwarden.domain.policy import Policy, PolicyError, check_policy
-from hubwarden.domain.rule import Remediator, Rule
+from hubwarden.domain.rule import Mode, Remediator, Rule
+from hubwarden.domain.snapshot import Facet
 from hubwarden.service.bury import bury
+from hubwarden.service.census import census
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.health import health
 from hubwarden.service.messages import (
+    CensusMessage,
     EvaluateMessage,
     MalformedMessageError,
     Message,
@@ -46,6 +52,7 @@ from hubwarden.service.ports import (
     Graveyard,
     HubPort,
     HubStore,
+    Lists,
     Ports,
     SweepRecord,
     TicketSystem,
@@ -53,6 +60,7 @@ from hubwarden.service.ports import (
     WorkQueue,
 )
 from hubwarden.service.remediate import remediate
+from hubwarden.service.route_device_event import route_device_event
 from hubwarden.service.route_event import route_event
 from hubwarden.service.sweep import sweep
 from hubwarden.service.verify import verify
@@ -67,6 +75,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NOT_READY_FOR: Final = timedelta(minutes=5)
+
+
+class PolicyUnusableError(Exception):
+    """The policy file cannot be used; the message says why, line by line."""
 
 
 class SystemClock:
@@ -96,6 +108,7 @@ class Hubwarden:
         work: WorkQueue | None = None,
         audit: AuditTrail | None = None,
         graveyard: Graveyard | None = None,
+        lists: Lists | None = None,
         tickets: TicketSystem | None = None,
         clock: Clock | None = None,
         rules: Sequence[Rule] = RULES,
@@ -107,7 +120,7 @@ class Hubwarden:
         self._rules = rules
         self._remediators = remediators
         self._clock = clock or SystemClock()
-        account = account or StorageAccount(
+        self._account = account = account or StorageAccount(
             env, lambda: self._credential, suffix=self.settings.cloud.storage_suffix
         )
         self._findings = findings or TableFindings(account)
@@ -115,6 +128,7 @@ class Hubwarden:
         self._work = work or QueueWork(account)
         self._audit = audit or BlobAudit(account, self._clock)
         self._graveyard = graveyard or BlobGraveyard(account, self._clock)
+        self._lists = lists or BlobLists(account)
         self._tickets = tickets or BuiltinTickets(account)
         self._policy, self._policy_problems = _read_policy(self.settings, rules, self._clock)
         self._own: Actor | None = None
@@ -133,7 +147,22 @@ class Hubwarden:
         own = self._own or await own_identity(self._credential, self.settings.cloud)
         if own != Actor():
             self._own = own  # where no token was to be had, the next event asks again
-        await route_event(event, own=own, work=self._work, clock=self._clock)
+        emails = self._policy is not None and self._policy.keep_emails
+        await route_event(event, own=own, work=self._work, clock=self._clock, emails=emails)
+
+    async def on_device_event(self, event: Mapping[str, Any]) -> None:
+        """A hub's own event arrived: a device was created. It is kept even while the policy file is broken."""
+        rule = self._rule_of_devices
+        if self._policy and (rule is None or self._policy.mode_of(rule.id) is Mode.OFF):
+            log.info("event %s ignored: no rule that is on asks for devices", str(event.get("id"))[:100])
+            return
+        await route_device_event(
+            event,
+            records=self._records,
+            work=self._work,
+            clock=self._clock,
+            grace=self._grace,
+        )
 
     async def on_sweep(self) -> None:
         """It is time for a sweep."""
@@ -174,7 +203,45 @@ class Hubwarden:
     async def on_health(self) -> Mapping[str, Any]:
         """Somebody asks how things are."""
         warnings = [self._policy_problems] if self._policy and self._policy_problems else []
-        return await health(self._records, self._work, not_ready=self.not_ready, warnings=warnings)
+        return await health(
+            self._records,
+            self._work,
+            self._clock,
+            next_sweep=lambda after: next_due(self.settings.sweep_schedule, after),
+            not_ready=self.not_ready,
+            warnings=warnings,
+        )
+
+    @property
+    def _rule_of_devices(self) -> Rule | None:
+        return next((rule for rule in self._rules if Facet.DEVICES in rule.reads), None)
+
+    @property
+    def _grace(self) -> timedelta:
+        """How long new devices have before they are counted; the default while the policy file is broken."""
+        rule = self._rule_of_devices
+        settings = self._policy.settings_of(rule, None) if self._policy and rule else CensusSettings()
+        assert isinstance(settings, CensusSettings)
+        return timedelta(minutes=settings.grace_minutes)
+
+    @property
+    def ports(self) -> Ports:
+        """The use cases' world, for the command line.
+
+        Raises:
+            PolicyUnusableError: the policy file cannot be used.
+        """
+        if self.not_ready is not None:
+            raise PolicyUnusableError(self.not_ready)
+        return self._ports
+
+    async def close(self) -> None:
+        """Close every connection; nothing can be used afterwards."""
+        await self._account.close()
+        if "_ports" in self.__dict__ and isinstance(self._ports.hubs, ArmHubs):
+            await self._ports.hubs.close()
+        if "_credential" in self.__dict__:
+            await self._credential.close()
 
     async def _do(self, message: Message) -> None:
         match message:
@@ -186,6 +253,8 @@ class Hubwarden:
                 await remediate(self._ports, message)
             case VerifyMessage():
                 await verify(self._ports, message)
+            case CensusMessage():
+                await census(self._ports, message)
 
     @cached_property
     def _ports(self) -> Ports:
@@ -197,6 +266,7 @@ class Hubwarden:
             work=self._work,
             audit=self._audit,
             graveyard=self._graveyard,
+            lists=self._lists,
             tickets=self._tickets,
             clock=self._clock,
             policy=self._policy,

@@ -23,11 +23,12 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where the policy file is, which Azure this is, and how long a worker's claim on a fix holds."""
+    """Where the policy file is, which Azure this is, how long a claim on a fix holds, and when sweeps are due."""
 
     policy_file: Path
     cloud: Cloud
     claim: timedelta
+    sweep_schedule: str
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Settings:
@@ -40,6 +41,7 @@ class Settings:
             policy_file=Path(env.get("HUBWARDEN_POLICY") or "policy.yaml"),
             cloud=_cloud(env),
             claim=_claim(env.get("HUBWARDEN_CLAIM_SECONDS") or "60"),
+            sweep_schedule=env.get("SWEEP_SCHEDULE", ""),
         )
 
 

@@ -56,7 +56,7 @@ class Event(StrEnum):
     REJECT = "reject"
     EXPIRE = "expire"
     OUTDATED = "outdated"
-    """The plan that was put to a person is no longer the plan that would run."""
+    """The plan that was put to a person, or approved, is no longer the plan that would run."""
     CLAIM = "claim"
     """One worker takes the fix; the store's etag lets only one succeed."""
     RELEASE = "release"
@@ -108,7 +108,7 @@ _TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = MappingProxyType({
         Event.EXPIRE: State.EXPIRED,
         Event.OUTDATED: State.STALE,
     },
-    State.APPROVED: _DECISIONS | {Event.CLAIM: State.EXECUTING},
+    State.APPROVED: _DECISIONS | {Event.CLAIM: State.EXECUTING, Event.OUTDATED: State.STALE},
     State.REJECTED: {},
     State.EXPIRED: {Event.TICKET: State.TICKETED},
     State.STALE: _DECISIONS,
@@ -146,14 +146,19 @@ def transition(state: State, event: Event) -> State:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who wrote the hub last, as an Event Grid event told it: object id and name, nothing more personal."""
+    """Who wrote the hub last, as an Event Grid event told it: object id and name, nothing more personal.
+
+    ``email`` is kept only where the policy file says so.
+    """
 
     object_id: str | None = None
     app_id: str | None = None
     name: str | None = None
+    email: str | None = None
 
     def __str__(self) -> str:
-        return self.name or self.object_id or self.app_id or "somebody unknown"
+        known = [known for known in (self.name, self.email) if known]
+        return " ".join(known) or self.object_id or self.app_id or "somebody unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,8 @@ class Step:
 class Attempt:
     """The fix that is or was under way, on the hub as it was at ``read_at``.
 
+    ``etag`` is the hub's where the fix writes the hub itself, and empty where it writes something beside it.
+
     ``deadline`` is when another worker may conclude that this one is gone. ``fingerprint`` maps what the hub
     must look like afterwards (path → digest), so that a change which slipped in between is seen.
     """
@@ -182,10 +189,35 @@ class Attempt:
     deadline: datetime
     fingerprint: dict[str, str] = field(default_factory=dict)
     written_at: datetime | None = None
+    warnings: tuple[str, ...] = ()
 
     def overwrote(self, changed_at: datetime) -> bool:
         """Whether a change of that moment lay between our reading and our write, and so may be lost."""
-        return self.written_at is not None and self.read_at < changed_at <= self.written_at
+        return bool(self.etag) and self.written_at is not None and self.read_at < changed_at <= self.written_at
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The plan that is put to a person, as it was made at ``made_at``: what runs is this plan or none.
+
+    ``warnings`` say, one sentence each, what may break and who may undo it.
+    """
+
+    digest: str
+    etag: str
+    changes: tuple[JsonObject, ...]
+    warnings: tuple[str, ...]
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's yes to the plan with this digest."""
+
+    digest: str
+    by: str
+    at: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +249,10 @@ class Finding:
     state: State = State.OPEN
     occurrences: int = 1
     actor: Actor | None = None
+    changed_at: datetime | None = None
+    """When the actor's change happened, as its event said."""
+    proposal: Proposal | None = None
+    approval: Approval | None = None
     attempt: Attempt | None = None
     attempts: int = 0
     obstacle: Obstacle | None = None
@@ -247,11 +283,12 @@ class Finding:
         step = Step(at, event, state, reason)
         changed = replace(self, state=state, history=(*self.history, step)[-HISTORY_KEPT:])
         if event is Event.SEEN:
-            return replace(
-                changed, last_seen=at, occurrences=self.occurrences + 1, attempt=None, attempts=0, obstacle=None
-            )
+            fresh = replace(changed, attempt=None, attempts=0, obstacle=None, actor=None, changed_at=None)
+            return replace(fresh, last_seen=at, occurrences=self.occurrences + 1)
         if event is Event.CLEARED:
-            return replace(changed, obstacle=None)
+            return replace(changed, obstacle=None, proposal=None, approval=None)
+        if event is Event.OUTDATED:
+            return replace(changed, approval=None)
         return changed
 
 

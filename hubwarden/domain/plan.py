@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import (
@@ -62,8 +63,7 @@ class Change:
     target: Target = Target.HUB
 
     def __str__(self) -> str:
-        where = dotted(self.path) if self.target is Target.HUB else f"{self.target} {dotted(self.path)}"
-        return f"{where}: {_shown(self.before)} → {_shown(self.after)}"
+        return change_text(self.as_json())
 
     def as_json(self) -> JsonObject:
         """Canonical content; an absent side is an absent key, so it differs from null."""
@@ -120,15 +120,30 @@ class Plan:
         """
         if body.get("etag") != self.etag:
             raise PlanError(f"{self.hub} is at etag {body.get('etag')!r}, the plan was made at {self.etag!r}")
-        changes = self.on(Target.HUB)
-        for change in changes:
-            found = get_at(body, change.path)
-            if not same(found, change.before):
-                raise PlanError(f"{self.hub}: {dotted(change.path)} is no longer {_shown(change.before)}")
-        try:
-            return reduce(lambda made, change: with_value(made, change.path, change.after), changes, body)
-        except NotAnObjectError as error:
-            raise PlanError(f"{self.hub}: {error}") from None
+        return applied(self.on(Target.HUB), body, str(self.hub))
+
+
+def applied(changes: Sequence[Change], body: JsonObject, what: str) -> JsonObject:
+    """The body with these changes made, whatever their target.
+
+    Raises:
+        PlanError: a place does not hold what the change says was there; the message begins with ``what``.
+    """
+    for change in changes:
+        if not same(get_at(body, change.path), change.before):
+            raise PlanError(f"{what}: {dotted(change.path)} is no longer {_shown(change.before)}")
+    try:
+        return reduce(lambda made, change: with_value(made, change.path, change.after), changes, body)
+    except NotAnObjectError as error:
+        raise PlanError(f"{what}: {error}") from None
+
+
+def change_text(change: Mapping[str, Any]) -> str:
+    """A change as people read it, from what ``Change.as_json`` made of it."""
+    path = dotted(tuple(change["path"]))
+    where = f"{change['target']} {path}" if "target" in change else path
+    before, after = (_shown(change.get(side, ABSENT)) for side in ("before", "after"))
+    return f"{where}: {before} → {after}"
 
 
 def _shown(value: MaybeJson) -> str:

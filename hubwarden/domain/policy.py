@@ -8,7 +8,8 @@ import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Final, Literal
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Final, Literal, Self, cast
 
 import yaml
 
@@ -21,11 +22,16 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     create_model,
+    model_validator,
 )
 
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.rule import Mode, Rule, RuleSettings
+
+
+ALL: Final = "all"
+"""Stands for every subscription that the identity can see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ def _hub_path(value: str) -> str:
 
 
 def _subscription(value: str) -> str:
+    if value == ALL:
+        return value
     if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value, re.IGNORECASE):
         raise ValueError(f"not a subscription id (a GUID): {value!r}")
     return value.lower()
@@ -96,6 +104,51 @@ class Exemption(_Section):
     owner: _Words = Field(description="Who answers for it.")
 
 
+type _Pattern = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, to_lower=True)]
+
+
+class Where(_Section):
+    """Hubs by their names; ``*`` and ``?`` stand for any text and any letter, and case does not count."""
+
+    subscription: _Pattern = Field("*", description="Id of the subscription.")
+    resource_group: _Pattern = Field("*", description="Name of the resource group.")
+    hub: _Pattern = Field("*", description="Name of the hub.")
+
+    def matches(self, hub: HubId) -> bool:
+        """Whether the hub is one of these."""
+        pairs = ((hub.subscription, self.subscription), (hub.resource_group, self.resource_group))
+        return all(fnmatchcase(name, pattern) for name, pattern in (*pairs, (hub.name, self.hub)))
+
+
+class _RuleSection(_Section):
+    """What the file says of one rule; each rule has its own, with its own kind of settings."""
+
+    mode: Any
+    settings: Any
+    scopes: Any
+
+    @model_validator(mode="after")
+    def _scopes_fit(self) -> Self:
+        for index in range(len(self.scopes)):
+            try:
+                self._merged(index)
+            except ValidationError as error:
+                said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"scopes[{index}] does not fit with the settings above it: {said}") from None
+        return self
+
+    def settings_of(self, hub: HubId | None) -> RuleSettings:
+        """The settings that hold for this hub: those of the first scope that names it, over the section's own."""
+        found = (index for index, scope in enumerate(self.scopes) if hub and scope.where.matches(hub))
+        index = next(found, None)
+        return cast("RuleSettings", self.settings) if index is None else self._merged(index)
+
+    def _merged(self, index: int) -> RuleSettings:
+        given = (self.settings, self.scopes[index].settings)
+        named = {name: getattr(settings, name) for settings in given for name in settings.model_fields_set}
+        return cast("RuleSettings", type(self.settings).model_validate(named))
+
+
 class Tickets(_Section):
     """Where tickets go."""
 
@@ -107,7 +160,9 @@ class Policy(_Section):
 
     version: Annotated[Literal[1], BeforeValidator(_whole)] = Field(description="Version of this format.")
     subscriptions: list[Annotated[str, AfterValidator(_subscription)]] = Field(
-        min_length=1, description="Ids of the subscriptions whose hubs are watched."
+        min_length=1,
+        description="Ids of the subscriptions whose hubs are watched; `all` stands for all that the identity can "
+        "see.",
     )
     rules: Any = Field(default_factory=dict)
     exemptions: list[Exemption] = Field(default_factory=list, description="Drifts accepted for a while.")
@@ -119,6 +174,9 @@ class Policy(_Section):
         default_factory=lambda: ["managed-by", "managedby", "terraform", "pulumi"],
         description="Tags (compared without case) by which a hub says that infrastructure code manages it.",
     )
+    keep_emails: bool = Field(
+        default=False, description="Whether the e-mail address of who made a change is kept, besides id and name."
+    )
     tickets: Tickets = Field(default_factory=Tickets, description="Where tickets go.")
 
     def mode_of(self, rule_id: str) -> Mode:
@@ -126,10 +184,10 @@ class Policy(_Section):
         section = self._section(rule_id)
         return Mode.REPORT if section is None else section.mode
 
-    def settings_of(self, rule: Rule) -> RuleSettings:
-        """The rule's settings, its defaults where the file names none."""
-        section = self._section(rule.id)
-        return rule.settings() if section is None else section.settings
+    def settings_of(self, rule: Rule, hub: HubId | None) -> RuleSettings:
+        """The rule's settings for this hub (None: for hubs in general), its defaults where the file names none."""
+        section: _RuleSection | None = self._section(rule.id)
+        return rule.settings() if section is None else section.settings_of(hub)
 
     def exemption_of(self, hub: HubId, rule_id: str, now: datetime) -> Exemption | None:
         """The exemption that covers this drift at this moment (UTC), if any."""
@@ -143,9 +201,14 @@ class Policy(_Section):
         markers = {marker.casefold() for marker in self.iac_markers}
         return next((f"{name}={value}" for name, value in tags.items() if name.casefold() in markers), None)
 
+    @property
+    def watches_all(self) -> bool:
+        """Whether every subscription that the identity can see is watched."""
+        return ALL in self.subscriptions
+
     def watches(self, hub: HubId) -> bool:
         """Whether the hub lies in a subscription that the file names; no other hub is ever touched."""
-        return hub.subscription in self.subscriptions
+        return self.watches_all or hub.subscription in self.subscriptions
 
     def _section(self, rule_id: str) -> Any:
         return getattr(self.rules, rule_id.replace("-", "_"), None)
@@ -210,11 +273,22 @@ def _model(rules: Sequence[Rule]) -> type[Policy]:
 
 
 def _rule_field(rule: Rule) -> tuple[Any, Any]:
-    section = create_model(
-        f"{rule.id.title().replace('-', '')}Rule",
+    name = rule.id.title().replace("-", "")
+    scope = create_model(
+        f"{name}Scope",
         __base__=_Section,
+        where=(Where, Field(description="Which hubs these settings are for.")),
+        settings=(rule.settings, Field(description="What differs there; all else is as in the settings above.")),
+    )
+    scopes: Any = Field(
+        default_factory=list, description="Settings for some hubs; the first scope that matches counts."
+    )
+    section = create_model(
+        f"{name}Rule",
+        __base__=_RuleSection,
         mode=(Mode, Field(rule.default_mode, description="off, report, ticket, approve or auto.")),
         settings=(rule.settings, Field(default_factory=rule.settings, description="Settings of this rule.")),
+        scopes=(list[scope], scopes),
     )
     return section | None, Field(None, alias=rule.id, description=rule.title)
 

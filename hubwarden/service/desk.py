@@ -7,7 +7,8 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from hubwarden.domain.finding import Finding, State
+from hubwarden.domain.finding import Finding, Proposal, State
+from hubwarden.domain.plan import change_text
 from hubwarden.service.ports import Ports, Stored, Ticket
 
 
@@ -71,14 +72,11 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
     if finding.obstacle and finding.obstacle.retry_at:
         again = f"{finding.obstacle.retry_at:%Y-%m-%d %H:%M} UTC"
         lines.append(f"What happens next: hubwarden tries again on {again}, or once somebody changes the hub.")
-    if finding.state is State.AWAITING_APPROVAL:
-        lines.append(
-            "Waiting for an approval: nothing was changed. This version has no approval channel yet: fix it by "
-            "hand, or let the machine do it by the policy file (mode auto; accept_risk where the fix itself asks)."
-        )
+    if finding.state is State.AWAITING_APPROVAL and finding.proposal is not None:
+        lines += _asked(finding, finding.proposal)
     if rule is not None:
         values = {
-            **ports.policy.settings_of(rule).model_dump(mode="json"),
+            **ports.policy.settings_of(rule, finding.hub).model_dump(mode="json"),
             "name": finding.hub.name,
             "resource_group": finding.hub.resource_group,
             "subscription": finding.hub.subscription,
@@ -91,6 +89,17 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
             f"More: {rule.reference}",
         ]
     return "\n".join(lines)
+
+
+def _asked(finding: Finding, proposal: Proposal) -> list[str]:
+    """What is to be decided, and how: the very plan that would run."""
+    return [
+        "Waiting for an approval: nothing was changed. This plan would be carried out, and no other:",
+        *(f"  {change_text(change)}" for change in proposal.changes),
+        *(f"  Note: {warning}" for warning in proposal.warnings),
+        f"To approve it: python -m hubwarden.cli approve {finding.id} --plan {proposal.digest}",
+        f"To reject it: python -m hubwarden.cli reject {finding.id} --plan {proposal.digest}",
+    ]
 
 
 def _filled(template: str, values: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from hubwarden.domain.finding import IN_FLIGHT, Event, Finding, State
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
+from hubwarden.service.census import census_settings, start_count
 from hubwarden.service.desk import settle_ticket
 from hubwarden.service.errors import HubGoneError, StaleWriteError, TransientError
 from hubwarden.service.ledger import move
@@ -21,6 +22,7 @@ from hubwarden.service.observe import busy, observe, policies_known, wanted
 from hubwarden.service.ports import HubRecord, Ports, Stored
 from hubwarden.service.put_off import TRIES, backoff, put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
+from hubwarden.service.route_device_event import DEVICE_CREATED
 
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ async def evaluate(ports: Ports, message: EvaluateMessage) -> Look | None:
     hub = message.hub_id
     if not ports.policy.watches(hub):
         log.info("%s is in no subscription that the policy file names: left alone", hub)
+        return None
+    if await _new_devices_have_time(ports, message):
         return None
     record = await _claim_look(ports, message)
     if record is None:
@@ -65,6 +69,16 @@ async def evaluate(ports: Ports, message: EvaluateMessage) -> Look | None:
     return look
 
 
+async def _new_devices_have_time(ports: Ports, message: EvaluateMessage) -> bool:
+    """Whether more devices came since this was asked, whose time is not over: then the message comes back."""
+    stored = await ports.records.get(message.hub_id) if message.cause == DEVICE_CREATED else None
+    due, now = stored.value.count_due if stored else None, ports.clock.now()
+    if due is None or due <= now:
+        return False
+    await ports.work.send(message.model_copy(update={"asked_at": due}), delay=due - now)
+    return True
+
+
 async def follow_up(ports: Ports, look: Look) -> None:
     """Start the fix of what is approved, and look after fixes of which nothing was heard in time."""
     hub = look.snapshot.hub
@@ -83,17 +97,25 @@ async def _look_after(ports: Ports, hub: HubId, findings: Sequence[Stored[Findin
 
 
 async def remember(ports: Ports, look: Look) -> None:
-    """Write down what was seen of the hub; the newest look wins.
+    """Write down what was seen of the hub; the newest look wins. Its devices are counted again where that is due.
 
     Only a look at all that the rules want makes an evaluation needless that was asked for before it.
     """
+    record = await _remember(ports, look)
+    snapshot = look.snapshot
+    if record is not None and Facet.DEVICES in snapshot.facets and not snapshot.dead and snapshot.etag is not None:
+        settings = census_settings(ports, snapshot.hub)
+        await start_count(ports, record, snapshot.hub, snapshot.read(Facet.HUB), settings)
+
+
+async def _remember(ports: Ports, look: Look) -> Stored[HubRecord] | None:
     snapshot = look.snapshot
     whole = snapshot.facets.keys() >= wanted(ports)
     for _ in range(5):
         stored = await ports.records.get(snapshot.hub)
         before = stored.value if stored else HubRecord(snapshot.hub)
         if before.looked_at is not None and before.looked_at > snapshot.taken_at:
-            return
+            return None
         record = replace(
             before,
             looked_at=snapshot.taken_at if whole else before.looked_at,
@@ -105,10 +127,10 @@ async def remember(ports: Ports, look: Look) -> None:
             **_policies(before, snapshot),
         )
         try:
-            await ports.records.save(record, stored.etag if stored else None)
+            return Stored(record, await ports.records.save(record, stored.etag if stored else None))
         except StaleWriteError:
             continue
-        return
+    return None
 
 
 def _not_asked(unknown: Mapping[str, str], look: Look) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Reading an Event Grid event: which hub should be looked at, and who changed it. Pure.
 
 Both event schemas are taken. ``authorization`` and ``claims`` are objects in newer events and strings in older
-ones (RECORDINGS §8); the claims hold personal data, of which only object id, application id and name are kept.
+ones (RECORDINGS §8); the claims hold personal data, of which only object id, application id and name are kept, and
+the e-mail address where that is wanted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _TYPES: Final = frozenset({
     "Microsoft.Resources.ResourceWriteSuccess",
     "Microsoft.Resources.ResourceDeleteSuccess",
 })  # fmt: skip
+_UPN: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"
 _OBJECT_ID: Final = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 
 
@@ -41,8 +43,11 @@ class Ignored:
     reason: str
 
 
-def read_event(event: Mapping[str, Any]) -> Sighting | Ignored:
-    """Say what an event is about. Whatever its shape, the answer is a value and never an exception."""
+def read_event(event: Mapping[str, Any], *, emails: bool = False) -> Sighting | Ignored:
+    """Say what an event is about. Whatever its shape, the answer is a value and never an exception.
+
+    With ``emails``, the actor's e-mail address is read too.
+    """
     kind = _text(event.get("eventType")) or _text(event.get("type"))
     if kind not in _TYPES:
         return Ignored(f"an event of type {(kind or '')[:100]!r} does not tell of a change to a hub")
@@ -55,12 +60,12 @@ def read_event(event: Mapping[str, Any]) -> Sighting | Ignored:
     return Sighting(
         hub=hub,
         operation=_text(data.get("operationName")) or kind,
-        actor=_actor(data),
+        actor=_actor(data, emails=emails),
         changed_at=_time(event.get("eventTime") or event.get("time")),
     )
 
 
-def _actor(data: Mapping[str, Any]) -> Actor:
+def _actor(data: Mapping[str, Any], *, emails: bool) -> Actor:
     claims = _object(data.get("claims"))
     evidence = _object(_object(data.get("authorization")).get("evidence"))
     name = _text(claims.get("name"))
@@ -68,6 +73,7 @@ def _actor(data: Mapping[str, Any]) -> Actor:
         object_id=_text(claims.get(_OBJECT_ID) or claims.get("oid") or evidence.get("principalId")),
         app_id=_text(claims.get("appid") or claims.get("azp")),
         name=None if name and "@" in name else name,  # some tokens hold an e-mail address there
+        email=_text(claims.get(_UPN) or claims.get("upn")) if emails else None,
     )
 
 

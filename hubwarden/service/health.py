@@ -2,37 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from hubwarden import __version__
-from hubwarden.service.ports import HubStore, WorkQueue
+from hubwarden.service.ports import Clock, HubStore, SweepRecord, WorkQueue
+
+
+_LATE: Final = timedelta(minutes=15)
+
+type NextSweep = Callable[[datetime], datetime | None]
+"""From a moment to when the next sweep is due after it, or None where the schedule does not tell."""
 
 
 async def health(
-    records: HubStore, work: WorkQueue, *, not_ready: str | None, warnings: list[str]
+    records: HubStore,
+    work: WorkQueue,
+    clock: Clock,
+    *,
+    next_sweep: NextSweep,
+    not_ready: str | None,
+    warnings: Sequence[str],
 ) -> Mapping[str, Any]:
     """What an operator asks first, as JSON.
 
     Args:
         records: where sweeps are remembered.
         work: the queues.
+        clock: the time.
+        next_sweep: see there.
         not_ready: why nothing is judged or fixed for now, or None.
-        warnings: what is wrong without standing in the way.
+        warnings: what is wrong without standing in the way; what is wrong with the sweeps is added.
     """
     last = await records.last_sweep()
+    depths = await work.depths()
     return {
         "ready": not_ready is None,
         "reason": not_ready,
-        "warnings": warnings,
+        "warnings": [*warnings, *_of_sweeps(last, clock.now(), next_sweep), *_of_queues(depths)],
         "version": __version__,
         "last_sweep": None if last is None else {
             "started_at": last.started_at.isoformat(),
             "finished_at": last.finished_at.isoformat(),
             "complete": last.complete,
             "summary": last.summary,
+            "listkeys_saved": last.listkeys_saved,
             "unknown": dict(last.unknown),
             "dead": dict(last.dead),
         },
-        "queues": dict(await work.depths()),
+        "queues": dict(depths),
     }  # fmt: skip
+
+
+def _of_sweeps(last: SweepRecord | None, now: datetime, next_sweep: NextSweep) -> Iterator[str]:
+    if last is None:
+        yield "there was no sweep yet: nothing is known of any hub"
+        return
+    due = next_sweep(last.started_at)
+    if due is not None and now > due + _LATE:
+        yield (
+            f"a sweep is overdue: it was due at {due:%Y-%m-%d %H:%M} UTC, and the last one began at "
+            f"{last.started_at:%Y-%m-%d %H:%M} UTC; see whether the timer function runs"
+        )
+    if not last.complete:
+        yield f"the last sweep is incomplete ({last.summary}): `unknown` says what could not be judged, and why"
+
+
+def _of_queues(depths: Mapping[str, int]) -> Iterator[str]:
+    for name, depth in depths.items():
+        if name.endswith("-poison") and depth:
+            yield f"{depth} message(s) that nobody could use wait in {name}"

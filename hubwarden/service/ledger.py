@@ -15,13 +15,13 @@ log = logging.getLogger(__name__)
 
 
 async def enter(ports: Ports, before: Stored[Finding] | None, after: Finding, reason: str) -> Stored[Finding]:
-    """Store the finding where it changed, say so in the audit trail where its state did, and settle its ticket.
+    """Store the finding where it changed; where something happened to it, audit trail and ticket say so.
 
     Raises:
         StaleWriteError: somebody else wrote the finding first; nothing but an audit line was left behind.
         StorageUnavailableError: the audit trail or the table did not take it.
     """
-    news = before is None or before.value.state is not after.state
+    news = before is None or before.value.history != after.history
     if news:
         await _tell(ports, before.value.state if before else None, after, reason)
     if before is None or before.value != after:

@@ -58,7 +58,7 @@ class EvaluateMessage(_Message):
 
 
 class SweepMessage(BaseModel):
-    """Sweep this subscription again; sent where its hubs could not be listed."""
+    """Sweep this subscription again, whose hubs could not be listed; ``all`` sweeps everything again."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -82,11 +82,14 @@ class CensusMessage(_Message):
     """Go on counting the hub's devices from where the message stands. ``run`` names the count.
 
     ``stage`` is what is being listed; ``continuation`` is Azure's own, None at its beginning. ``parts`` counts
-    what is staged of that stage's list.
+    what is staged of that stage's list. ``pages`` is how many pages may be asked for in a minute, ``slices`` how
+    many messages of this count were worked on before this one.
     """
 
     run: str
     host: str
+    pages: int = Field(10, ge=1)
+    slices: int = Field(0, ge=0)
     stage: Literal["modules", "devices"] = "modules"
     continuation: str | None = None
     parts: int = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -10,12 +12,15 @@ from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import ABSENT, JsonObject, get_at
 from hubwarden.domain.rule import Mode
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
+from hubwarden.service.census import census_settings, devices_facet
 from hubwarden.service.errors import ConflictError, DeniedError, PermanentError, TransientError
 from hubwarden.service.ports import HubPort, HubRecord, Ports
 
 
 _OVER: Final = ("Succeeded", "Failed")
 _POLICIES_KEEP: Final = timedelta(days=1)
+_KEPT: Final = frozenset({Facet.POLICIES})
+"""Facets that are kept, and read again only where the hub has changed."""
 
 
 async def observe(
@@ -23,8 +28,9 @@ async def observe(
 ) -> Snapshot:
     """Read the hub now. What may not be read is an Unread facet with the reason.
 
-    One ARM read for the body and one for each further facet, but for the shared access policies: these are read
-    again only when the hub's etag is not the one that ``record`` knows them at, or after a day.
+    One ARM read for the body and one for each further facet. The shared access policies are read again only when
+    the hub's etag is not the one that ``record`` knows them at, or after a day; the devices are counted by census,
+    and what it came to is in the record.
 
     Args:
         ports: the world.
@@ -81,31 +87,46 @@ async def _body(ports: Ports, hub: HubId) -> JsonObject | Unread:
 async def _with_the_rest(
     ports: Ports, snapshot: Snapshot, record: HubRecord | None, facets: Iterable[Facet] | None
 ) -> Snapshot:
-    read: dict[Facet, Any] = dict(snapshot.facets)
+    asked = sorted(set(wanted(ports) if facets is None else facets) - {Facet.HUB})
+    read: dict[Facet, Any] = {facet: _known(ports, snapshot, record, facet) for facet in asked}
+    unknown = [facet for facet in asked if read[facet] is None]
+    remembered = frozenset(facet for facet in asked if facet in _KEPT and isinstance(read[facet], Mapping))
+    answers = await asyncio.gather(*(_facet(ports.hubs, snapshot, facet) for facet in unknown))
+    return Snapshot(
+        snapshot.hub,
+        snapshot.taken_at,
+        {**snapshot.facets, **read, **dict(zip(unknown, answers, strict=True))},
+        record.last_good if record else {},
+        remembered,
+    )
+
+
+def _known(ports: Ports, snapshot: Snapshot, record: HubRecord | None, facet: Facet) -> JsonObject | Unread | None:
+    """What can be said of a facet without a call, or None."""
     body = snapshot.read(Facet.HUB)
-    for facet in sorted(set(wanted(ports) if facets is None else facets) - {Facet.HUB}):
-        if isinstance(body, Unread):
-            read[facet] = body
-        elif snapshot.dead:
-            read[facet] = Unread(f"the hub is {snapshot.dead}: it serves nobody and cannot be changed")
-        elif facet is Facet.POLICIES and policies_known(record, snapshot.etag, snapshot.taken_at):
-            assert record is not None
-            read[facet] = record.policies
-        else:
-            read[facet] = await _facet(ports.hubs, snapshot.hub, facet)
-    return Snapshot(snapshot.hub, snapshot.taken_at, read, record.last_good if record else {})
+    if isinstance(body, Unread):
+        return body
+    if snapshot.dead:
+        return Unread(f"the hub is {snapshot.dead}: it serves nobody and cannot be changed")
+    if facet is Facet.POLICIES and policies_known(record, snapshot.etag, snapshot.taken_at):
+        assert record is not None
+        return record.policies
+    if facet is Facet.DEVICES:
+        return devices_facet(record, body, census_settings(ports, snapshot.hub), snapshot.taken_at)
+    return None
 
 
-_READERS: Final[Mapping[Facet, Callable[[HubPort, HubId], Coroutine[Any, Any, JsonObject]]]] = {
-    Facet.POLICIES: lambda hubs, hub: hubs.sas_policies(hub),
-    Facet.DIAGNOSTICS: lambda hubs, hub: hubs.diagnostics(hub),
+_READERS: Final[Mapping[Facet, Callable[[HubPort, Snapshot], Coroutine[Any, Any, JsonObject]]]] = {
+    Facet.POLICIES: lambda hubs, seen: hubs.sas_policies(seen.hub),
+    Facet.DIAGNOSTICS: lambda hubs, seen: hubs.diagnostics(seen.hub),
+    Facet.DEFENDER: lambda hubs, seen: hubs.security_solutions(seen.hub.subscription, since=seen.taken_at),
 }
 
 
-async def _facet(hubs: HubPort, hub: HubId, facet: Facet) -> JsonObject | Unread:
+async def _facet(hubs: HubPort, seen: Snapshot, facet: Facet) -> JsonObject | Unread:
     """One facet; trouble with it hides no other. That the hub is gone meanwhile shows at the next look."""
     try:
-        return await _READERS[facet](hubs, hub)
+        return await _READERS[facet](hubs, seen)
     except DeniedError as error:
         return Unread(str(error), error.missing_action)
     except PermanentError as error:

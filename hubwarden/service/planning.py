@@ -1,49 +1,108 @@
-"""From what is approved on a hub to one plan, and to a body that differs from the hub in that plan alone."""
+"""From drifts of a hub to one plan, and to bodies that differ from what was read in that plan alone."""
 
 from __future__ import annotations
 
+import logging
+
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, cast
 
-from hubwarden.domain.finding import Finding
+from hubwarden.domain.finding import Finding, Proposal
 from hubwarden.domain.jsons import ABSENT, JsonObject, differences, dotted
-from hubwarden.domain.plan import Change, Plan, PlanError, Target
+from hubwarden.domain.plan import Change, Plan, PlanError, Target, applied
 from hubwarden.domain.snapshot import Facet, Snapshot
+from hubwarden.domain.verdict import Drift
 from hubwarden.service.ports import PolicyEdit, Ports
-from hubwarden.service.reconcile import Look
 
 
-def planned(ports: Ports, look: Look, findings: Sequence[Finding]) -> tuple[Plan, JsonObject]:
-    """One plan for several findings of one hub, and the body to send.
+log = logging.getLogger(__name__)
+
+type Drifting = tuple[Finding, Drift]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan that can be carried out. ``body`` is the hub's, as it is to be sent where the plan writes the hub.
+
+    ``warnings`` say, one sentence each, what may break and who may undo it.
+    """
+
+    plan: Plan
+    body: JsonObject
+    warnings: tuple[str, ...]
+
+
+def prepared(ports: Ports, snapshot: Snapshot, drifts: Sequence[Drifting]) -> Prepared:
+    """One plan for several drifts of one hub.
 
     Raises:
-        PlanError: a finding's drift is not in the snapshot, a remediator touches what it did not declare, or
-            two of them touch the same.
+        PlanError: a remediator touches what it did not declare, two of them touch the same, they need several
+            requests, or the remediator itself failed.
     """
-    plan = _plan(ports, look, findings)
-    if plan.target is Target.DIAGNOSTICS and len(plan.changes) > 1:
-        raise PlanError(f"{plan.hub}: only one diagnostic setting is written at a time")
-    return plan, _checked_body(plan, look.snapshot)
-
-
-def _plan(ports: Ports, look: Look, findings: Sequence[Finding]) -> Plan:
-    snapshot = look.snapshot
     if snapshot.etag is None:
         raise PlanError(f"{snapshot.hub} was read without an etag")
-    changes = tuple(change for finding in findings for change in _changes(ports, look, finding))
-    return Plan(snapshot.hub, snapshot.etag, changes)
+    changes = tuple(change for finding, drift in drifts for change in _changes(ports, snapshot, finding, drift))
+    plan = Plan(snapshot.hub, snapshot.etag, changes)
+    _check_one_request(plan)
+    warnings = (warning for finding, drift in drifts for warning in _warnings(ports, snapshot, finding, drift))
+    return Prepared(plan, _checked_body(plan, snapshot), tuple(dict.fromkeys(warnings)))
 
 
-def _changes(ports: Ports, look: Look, finding: Finding) -> Iterator[Change]:
+def proposed(ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift) -> Proposal:
+    """What to put to a person who decides on this finding alone.
+
+    Raises:
+        PlanError: see ``prepared``.
+    """
+    made = prepared(ports, snapshot, [(finding, drift)])
+    changes = tuple(change.as_json() for change in made.plan.changes)
+    return Proposal(made.plan.digest, made.plan.etag, changes, made.warnings, ports.clock.now())
+
+
+def _changes(ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift) -> Iterator[Change]:
     remediator = ports.remediators[finding.rule_id]
-    drift = look.drift_of(finding)
-    if drift is None:
-        raise PlanError(f"{finding.rule_id}: the drift is not in the snapshot any more")
-    rule = next(rule for rule in ports.rules if rule.id == finding.rule_id)
-    for change in remediator.plan(drift, look.snapshot, ports.policy.settings_of(rule)):
+    changes: list[Change] = _asked(remediator.plan, ports, snapshot, finding, drift)
+    for change in changes:
         if not remediator.declares(change):
             raise PlanError(f"{finding.rule_id} wants to change {dotted(change.path)}, which it does not declare")
         yield change
+
+
+def _warnings(ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift) -> Iterator[str]:
+    yield from _asked(ports.remediators[finding.rule_id].warn, ports, snapshot, finding, drift)
+    marker = ports.policy.iac_marker(snapshot.tags)
+    if marker is not None:
+        yield f"The hub's tag {marker} says that code manages it: the code must change too, or it undoes this fix."
+    if finding.actor is None:
+        yield "Who made the change is not known: no event told."
+    else:
+        yield f"The change was made by {finding.actor}{_when(finding.changed_at)}: ask them first."
+
+
+def _when(changed_at: datetime | None) -> str:
+    return "" if changed_at is None else f" at {changed_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _asked[T](ask: Any, ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift) -> list[T]:
+    """What a remediator says; one that breaks makes no plan, and holds up no other."""
+    rule = ports.rule(finding.rule_id)
+    try:
+        return list(ask(drift, snapshot, ports.policy.settings_of(rule, snapshot.hub)))
+    except PlanError:
+        raise
+    except Exception as error:
+        log.exception("the remediator of %s broke on %s", finding.rule_id, snapshot.hub)
+        why = f"the remediator itself failed ({type(error).__name__}); this is a bug in hubwarden"
+        raise PlanError(why) from None
+
+
+def _check_one_request(plan: Plan) -> None:
+    one_each = {Target.DIAGNOSTICS: "diagnostic setting", Target.DEFENDER: "security solution"}
+    what = one_each.get(plan.target)
+    if what is not None and len({change.path[0] for change in plan.changes}) > 1:
+        raise PlanError(f"{plan.hub}: only one {what} is written at a time")
 
 
 def _checked_body(plan: Plan, snapshot: Snapshot) -> JsonObject:
@@ -56,6 +115,21 @@ def _checked_body(plan: Plan, snapshot: Snapshot) -> JsonObject:
     return body
 
 
+def solution_edit(plan: Plan, snapshot: Snapshot) -> tuple[str, JsonObject | None, JsonObject]:
+    """The security solution that the plan writes: its id, its body as it was read (None: a new one), and after.
+
+    Raises:
+        PlanError: the snapshot does not hold it as the plan says.
+    """
+    changes = plan.on(Target.DEFENDER)
+    solution = changes[0].path[0]
+    solutions = cast("Sequence[JsonObject]", snapshot.read(Facet.DEFENDER)["solutions"])
+    before = next((body for body in solutions if str(body.get("id")).lower() == solution), None)
+    held: JsonObject = {} if before is None else {solution: before}
+    after = cast("JsonObject", applied(changes, held, solution)[solution])
+    return solution, before, after
+
+
 def policy_edits(plan: Plan) -> tuple[PolicyEdit, ...]:
     """What the plan makes of the hub's shared access policies."""
     return tuple(_edit(change) for change in plan.on(Target.POLICIES))
@@ -63,11 +137,7 @@ def policy_edits(plan: Plan) -> tuple[PolicyEdit, ...]:
 
 def _edit(change: Change) -> PolicyEdit:
     before, after = cast("Any", change.before), cast("Any", change.after)
+    removed = PolicyEdit(change.path[0], frozenset(before["rights"]), None)
     if after is ABSENT:
-        return PolicyEdit(change.path[0], frozenset(before["rights"]), None)
-    return PolicyEdit(
-        change.path[0],
-        frozenset(before["rights"]),
-        frozenset(after["rights"]),
-        new_keys=bool(after.get("newKeys")),
-    )
+        return removed
+    return replace(removed, rights=frozenset(after["rights"]), new_keys=bool(after.get("newKeys")))

@@ -34,10 +34,14 @@ class DeviceCount:
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """A count of a hub's devices that is under way. ``run`` names it; ``since`` is UTC."""
+    """A count of a hub's devices that is under way. ``run`` names it; ``since`` is when it was last heard of, UTC.
+
+    ``slices`` is how many of its messages have been worked on: one that comes again is known by it.
+    """
 
     run: str
     since: datetime
+    slices: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,6 @@ class SweepRecord:
     so for hubs that serve nobody and cannot be changed: these are no part of ``hubs``. ``facets`` is how many
     pieces of evidence the rules wanted, ``facets_read`` how many of them there were, and ``listkeys_saved`` for
     how many hubs listkeys was not called, because their etag is still the one that their policies were read at.
-    ``next_due`` is when the timer is to sweep next.
     """
 
     subscriptions: tuple[str, ...]
@@ -92,7 +95,6 @@ class SweepRecord:
     facets: int = 0
     facets_read: int = 0
     listkeys_saved: int = 0
-    next_due: datetime | None = None
 
     @property
     def complete(self) -> bool:
@@ -293,6 +295,10 @@ class FindingStore(Protocol):
         """
         ...
 
+    async def find(self, finding_id: str) -> Stored[Finding] | None:
+        """The finding of this id, whichever hub's it is."""
+        ...
+
     def everything(self) -> AsyncIterator[Finding]:
         """Every finding of every hub."""
         ...
@@ -311,6 +317,10 @@ class HubStore(Protocol):
 
     async def forget(self, hub: HubId) -> None:
         """Drop the record of a hub that is gone; nothing happens where there is none."""
+        ...
+
+    async def subscriptions(self) -> Sequence[str]:
+        """The subscriptions that have records, sorted."""
         ...
 
     def of_subscription(self, subscription: str) -> AsyncIterator[HubRecord]:
@@ -420,3 +430,7 @@ class Ports:
     rules: Sequence[Rule]
     remediators: Mapping[str, Remediator]
     timings: Timings = field(default_factory=Timings)
+
+    def rule(self, rule_id: str) -> Rule:
+        """The rule of this id, which exists."""
+        return next(rule for rule in self.rules if rule.id == rule_id)

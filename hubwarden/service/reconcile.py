@@ -8,15 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from hubwarden.domain.decision import decide
+from hubwarden.domain.decision import Action, Decision, decide
 from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, State, Step, finding_id
 from hubwarden.domain.jsons import Json
+from hubwarden.domain.plan import PlanError
 from hubwarden.domain.rule import Mode, Rule
 from hubwarden.domain.snapshot import Snapshot
 from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.ledger import enter
 from hubwarden.service.observe import busy
+from hubwarden.service.planning import proposed
 from hubwarden.service.ports import Ports, Stored
 
 
@@ -150,11 +152,11 @@ def _updates(
     for id_, (rule_id, drift) in drifts.items():
         before = known.get(id_)
         if before is None:
-            yield _decided(ports, snapshot, None, _informed(_new(ports, snapshot, rule_id, drift, cause), cause))
+            new = _informed(_new(ports, snapshot, rule_id, drift, cause), cause)
+            yield _decided(ports, snapshot, None, new, drift)
         elif before.value.judged_at <= snapshot.taken_at and cause.may_move(before.value):
-            yield _decided(
-                ports, snapshot, before, _informed(_seen(before.value, drift, snapshot.taken_at, cause), cause)
-            )
+            seen = _informed(_seen(before.value, drift, snapshot.taken_at, cause), cause)
+            yield _decided(ports, snapshot, before, seen, drift)
         else:
             yield _Update(before, before.value, "")
     for id_, stored in known.items():
@@ -170,7 +172,7 @@ def _unseen(
     if finding.state is State.RESOLVED or stale or not cause.may_move(finding):
         return _Update(stored, finding, "")
     if ports.policy.mode_of(finding.rule_id) is Mode.OFF:
-        return _decided(ports, snapshot, stored, finding)
+        return _decided(ports, snapshot, stored, finding, None)
     if busy(snapshot) or not _holds(verdicts):
         return _Update(stored, finding, "")
     reason = f"{cause.why}: the hub no longer shows it"
@@ -178,7 +180,7 @@ def _unseen(
 
 
 def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Cause) -> Finding:
-    rule = next(rule for rule in ports.rules if rule.id == rule_id)
+    rule = ports.rule(rule_id)
     return Finding(
         hub=snapshot.hub,
         rule_id=rule_id,
@@ -194,22 +196,23 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Ca
 
 def _seen(finding: Finding, drift: Drift, at: datetime, cause: Cause) -> Finding:
     seen = finding.after(Event.SEEN, at=at, reason=f"{cause.why}: {drift.summary}")
-    actor = None if finding.state is State.RESOLVED else finding.actor  # it came back: by whom is not known yet
     severity = drift.severity or finding.severity
-    return replace(seen, summary=drift.summary, evidence=drift.evidence, actor=actor, severity=severity)
+    return replace(seen, summary=drift.summary, evidence=drift.evidence, severity=severity)
 
 
 def _informed(finding: Finding, cause: Cause) -> Finding:
     """Who did it is known of a drift that is new; a change by anybody may have removed what Azure refused for."""
     if cause.actor is not None and finding.state is State.OPEN:
-        finding = replace(finding, actor=cause.actor)
+        finding = replace(finding, actor=cause.actor, changed_at=cause.changed_at)
     obstacle = finding.obstacle
     if obstacle and not obstacle.final and cause.changed_at and cause.changed_at > obstacle.since:
         finding = replace(finding, obstacle=None)
     return finding
 
 
-def _decided(ports: Ports, snapshot: Snapshot, before: Stored[Finding] | None, finding: Finding) -> _Update:
+def _decided(
+    ports: Ports, snapshot: Snapshot, before: Stored[Finding] | None, finding: Finding, drift: Drift | None
+) -> _Update:
     if finding.state is State.FAILED:
         reason = finding.history[-1].reason
         return _Update(before, finding.after(Event.TICKET, at=finding.last_seen, reason=reason), reason)
@@ -217,11 +220,33 @@ def _decided(ports: Ports, snapshot: Snapshot, before: Stored[Finding] | None, f
         return _Update(before, finding, "")
     now = ports.clock.now()
     decision = decide(finding, ports.remediators.get(finding.rule_id), ports.policy, now, snapshot.tags)
-    event = Event(decision.action.value)
-    decided = finding.after(event, at=now, reason=decision.reason)
+    if decision.action is Action.ASK and drift is not None:
+        if busy(snapshot):
+            return _Update(before, finding, "")  # a plan for a hub that is just changing would be outdated at once
+        finding, decision = _put_to_people(ports, snapshot, finding, drift, decision)
+    decided = finding.after(Event(decision.action.value), at=now, reason=decision.reason)
     if decided.state is finding.state:
         return _Update(before, finding, "")
     return _Update(before, decided, decision.reason)
+
+
+def _put_to_people(
+    ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift, decision: Decision
+) -> tuple[Finding, Decision]:
+    """The finding with the plan that people decide on, and what follows: their yes holds for that plan alone."""
+    try:
+        proposal = proposed(ports, snapshot, finding, drift)
+    except PlanError as error:
+        return finding, Decision(Action.TICKET, f"{decision.reason}; but no plan could be made: {error}")
+    approval = finding.approval
+    if approval is not None and approval.digest == proposal.digest:
+        return finding, Decision(Action.FIX, f"approved by {approval.by}: {approval.reason}")
+    if finding.proposal is not None and finding.proposal.digest == proposal.digest:
+        return finding, decision
+    if finding.state in {State.AWAITING_APPROVAL, State.APPROVED}:
+        outdated = "the hub has changed since the plan was made, so that plan would not run any more"
+        finding = finding.after(Event.OUTDATED, at=ports.clock.now(), reason=outdated)
+    return replace(finding, proposal=proposal, approval=None), decision
 
 
 def _holds(verdicts: Sequence[Verdict]) -> bool:
@@ -231,7 +256,7 @@ def _holds(verdicts: Sequence[Verdict]) -> bool:
 
 def _ask(ports: Ports, rule: Rule, snapshot: Snapshot) -> tuple[Verdict, ...]:
     try:
-        verdicts = tuple(rule.detect(snapshot, ports.policy.settings_of(rule)))
+        verdicts = tuple(rule.detect(snapshot, ports.policy.settings_of(rule, snapshot.hub)))
     except Exception as error:
         log.exception("the detector of %s broke on %s", rule.id, snapshot.hub)
         return (Unknown(f"the detector itself failed ({type(error).__name__}); this is a bug in hubwarden"),)

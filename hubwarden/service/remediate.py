@@ -30,7 +30,7 @@ from hubwarden.service.fingerprint import fingerprint
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
 from hubwarden.service.observe import busy, observe
-from hubwarden.service.planning import planned, policy_edits
+from hubwarden.service.planning import Drifting, Prepared, policy_edits, prepared, solution_edit
 from hubwarden.service.ports import Ports, Stored
 from hubwarden.service.put_off import TRIES, put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
@@ -44,10 +44,14 @@ _FIRST_VERIFY: Final = timedelta(seconds=2)
 
 @dataclass(frozen=True, slots=True)
 class _Fix:
-    plan: Plan
-    body: JsonObject
+    made: Prepared
+    snapshot: Snapshot
     claims: tuple[Stored[Finding], ...]
     verify: VerifyMessage
+
+    @property
+    def plan(self) -> Plan:
+        return self.made.plan
 
     @property
     def claimed_until(self) -> datetime:
@@ -130,14 +134,20 @@ async def _prepare(ports: Ports, look: Look) -> _Fix | None:
     if not fixable:
         return None
     try:
-        plan, body = planned(ports, look, [stored.value for stored in fixable])
+        made = prepared(ports, look.snapshot, [_drifting(look, stored) for stored in fixable])
     except PlanError as error:
         for stored in fixable:
             await _no_plan(ports, stored, str(error))
         return None
-    verify = await _guard(ports, plan)
-    claims = await _claim(ports, plan, body, fixable, look.snapshot.taken_at)
-    return None if claims is None else _Fix(plan, body, claims, verify)
+    verify = await _guard(ports, made.plan)
+    claims = await _claim(ports, made, fixable, look.snapshot.taken_at)
+    return None if claims is None else _Fix(made, look.snapshot, claims, verify)
+
+
+def _drifting(look: Look, stored: Stored[Finding]) -> Drifting:
+    drift = look.drift_of(stored.value)
+    assert drift is not None, "only what the snapshot shows is fixed"
+    return stored.value, drift
 
 
 async def _guard(ports: Ports, plan: Plan) -> VerifyMessage:
@@ -165,14 +175,10 @@ async def _plan_alone(ports: Ports, look: Look, stored: Stored[Finding]) -> Plan
         await give_to_people(ports, stored, Event.TICKET, reason, retry_in=ports.timings.retry_denied)
         return None
     try:
-        return planned(ports, look, [stored.value])[0]
+        return prepared(ports, look.snapshot, [_drifting(look, stored)]).plan
     except PlanError as error:
-        why = str(error)
-    except Exception as error:
-        log.exception("the remediator of %s broke on %s", stored.value.rule_id, stored.value.hub)
-        why = f"the remediator itself failed ({type(error).__name__}); this is a bug in hubwarden"
-    await _no_plan(ports, stored, why)
-    return None
+        await _no_plan(ports, stored, str(error))
+        return None
 
 
 async def _no_plan(ports: Ports, stored: Stored[Finding], why: str) -> None:
@@ -186,13 +192,30 @@ async def _alone(ports: Ports, fix: _Fix) -> bool:
     """Whether no other fix of the hub is in flight. Asked after the claim, so that of two at most one goes on."""
     ours = {claim.value.id for claim in fix.claims}
     found = await ports.findings.of_hub(fix.plan.hub)
-    return not any(other.value.state in IN_FLIGHT and other.value.id not in ours for other in found)
+    if any(other.value.state in IN_FLIGHT and other.value.id not in ours for other in found):
+        return False
+    return fix.plan.target is not Target.DEFENDER or await _alone_on_solution(ports, fix)
+
+
+async def _alone_on_solution(ports: Ports, fix: _Fix) -> bool:
+    """Whether no other hub's fix is just writing the same solution: there is no etag to hold the two apart."""
+    ours = {claim.value.id for claim in fix.claims}
+    solution = fix.plan.changes[0].path[0]
+    async for other in ports.findings.everything():
+        if other.state is State.EXECUTING and other.id not in ours and _writes(other, solution):
+            return False
+    return True
+
+
+def _writes(finding: Finding, solution: str) -> bool:
+    changes = finding.attempt.changes if finding.attempt else ()
+    return any(cast("Sequence[str]", change["path"])[0] == solution for change in changes)
 
 
 async def _claim(
-    ports: Ports, plan: Plan, body: JsonObject, approved: Sequence[Stored[Finding]], read_at: datetime
+    ports: Ports, made: Prepared, approved: Sequence[Stored[Finding]], read_at: datetime
 ) -> tuple[Stored[Finding], ...] | None:
-    now = ports.clock.now()
+    now, plan = ports.clock.now(), made.plan
     attempt = Attempt(
         digest=plan.digest,
         etag=plan.etag if plan.target is Target.HUB else "",
@@ -200,7 +223,8 @@ async def _claim(
         read_at=read_at,
         started_at=now,
         deadline=now + ports.timings.claim,
-        fingerprint=fingerprint(body) if plan.target is Target.HUB else {},
+        fingerprint=fingerprint(made.body) if plan.target is Target.HUB else {},
+        warnings=made.warnings,
     )
     claimed: list[Stored[Finding]] = []
     for stored in approved:
@@ -226,6 +250,8 @@ async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
         return
     for change in plan.changes:
         log.info("plan for %s: %s (digest %s)", plan.hub, change, plan.digest)
+    for warning in fix.made.warnings:
+        log.info("plan for %s: note: %s", plan.hub, warning)
     try:
         await _send(ports, fix)
     except AzureError as error:
@@ -248,8 +274,10 @@ async def _send(ports: Ports, fix: _Fix) -> None:
     if plan.target is Target.DIAGNOSTICS:
         [change] = plan.changes
         await ports.hubs.put_diagnostic_setting(plan.hub, change.path[0], cast("JsonObject", change.after))
+    elif plan.target is Target.DEFENDER:
+        await ports.hubs.put_security_solution(*solution_edit(plan, fix.snapshot))
     else:
-        await ports.hubs.put_hub(plan.hub, fix.body, etag=plan.etag, policies=policy_edits(plan))
+        await ports.hubs.put_hub(plan.hub, fix.made.body, etag=plan.etag, policies=policy_edits(plan))
 
 
 async def _written(ports: Ports, claim: Stored[Finding]) -> None:

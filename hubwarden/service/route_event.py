@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 async def route_event(
-    event: Mapping[str, Any], *, own: Actor, work: WorkQueue, clock: Clock
+    event: Mapping[str, Any], *, own: Actor, work: WorkQueue, clock: Clock, emails: bool = False
 ) -> Sighting | Ignored:
     """Send oneself a message to look at the event's hub.
 
@@ -29,8 +29,9 @@ async def route_event(
         own: our own identity, as far as it is known.
         work: where the message goes.
         clock: the time.
+        emails: whether the e-mail address of who did it may be kept.
     """
-    read = read_event(event)
+    read = read_event(event, emails=emails)
     if isinstance(read, Sighting) and _same(read.actor, own):
         read = Ignored(f"our own change of {read.hub}")
     if isinstance(read, Ignored):

@@ -13,7 +13,8 @@ from typing import Final
 
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
-from hubwarden.domain.snapshot import Snapshot
+from hubwarden.domain.policy import ALL
+from hubwarden.domain.snapshot import Facet, Snapshot, Unread
 from hubwarden.service.errors import (
     AzureError,
     HubGoneError,
@@ -23,7 +24,7 @@ from hubwarden.service.errors import (
 )
 from hubwarden.service.evaluate import follow_up, not_found, remember, remember_hub
 from hubwarden.service.messages import EvaluateMessage, SweepMessage
-from hubwarden.service.observe import busy, observe, observe_listed
+from hubwarden.service.observe import busy, observe, observe_listed, wanted
 from hubwarden.service.ports import Ports, SweepRecord
 from hubwarden.service.put_off import put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
@@ -31,7 +32,7 @@ from hubwarden.service.reconcile import Cause, Look, reconcile
 
 log = logging.getLogger(__name__)
 
-_HUBS_AT_ONCE: Final = 16
+HUBS_AT_ONCE: Final = 16
 _SOON: Final = timedelta(seconds=10)
 _CAUSE: Final = Cause("sweep")
 
@@ -45,11 +46,21 @@ class _Listed:
     taken_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """The subscriptions whose hubs are to be listed, and those of which only the known hubs are looked for."""
+
+    listed: tuple[str, ...]
+    unlisted: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class _Tally:
     seen: set[HubId] = field(default_factory=set)
     evaluated: int = 0
     drifting: int = 0
+    facets_read: int = 0
+    listkeys_saved: int = 0
     unknown: dict[str, str] = field(default_factory=dict)
     dead: dict[str, str] = field(default_factory=dict)
 
@@ -64,6 +75,9 @@ class _Tally:
         if look.snapshot.dead:
             self.dead[look.snapshot.hub.path] = f"the hub is {look.snapshot.dead}"
             return
+        facets = look.snapshot.facets.values()
+        self.facets_read += sum(not isinstance(facet, Unread) for facet in facets)
+        self.listkeys_saved += Facet.POLICIES in look.snapshot.remembered
         self.drifting += look.drifting
         if look.unknown:
             self.unknown[look.snapshot.hub.path] = "; ".join(
@@ -77,21 +91,23 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
     """Look at every hub of every subscription that policy names, or of the one that is to be swept again.
 
     A subscription or hub that cannot be read hides no other: it is counted as unknown, with the reason, and
-    asked for again by a message. Costs one list per subscription, and one read per known hub that the list
-    does not show: deleted, or not for us to see any more.
+    asked for again by a message. Costs one list per subscription, one more where policy watches all subscriptions,
+    and one read per known hub that no list shows: deleted, or not for us to see any more.
     """
-    subscriptions = list(dict.fromkeys(ports.policy.subscriptions))
-    if again is not None:
-        subscriptions = [watched for watched in subscriptions if watched == again.subscription]
     started_at = ports.clock.now()
     tally = _Tally()
+    watched = await _watched(ports, again, tally)
+    limit = asyncio.Semaphore(HUBS_AT_ONCE)
     async with asyncio.TaskGroup() as group:
-        for subscription in subscriptions:
+        for subscription in watched.listed:
             message = again or SweepMessage(subscription=subscription)
-            group.create_task(_sweep_subscription(ports, message, tally))
-    record = _record(subscriptions, started_at, ports.clock.now(), tally)
-    if again is None:  # a part must not pass for the whole: what the last full sweep missed stays in sight
-        await ports.records.add_sweep(record)
+            group.create_task(_sweep_subscription(ports, message, limit, tally))
+        for subscription in watched.unlisted:
+            group.create_task(_sweep_hidden(ports, subscription, tally))
+    subscriptions = (*watched.listed, *watched.unlisted)
+    record = _record(ports, subscriptions, started_at, tally)
+    if again is None or again.subscription == ALL:
+        await ports.records.add_sweep(record)  # a part must not pass for the whole
     await ports.audit.append("sweep", {
         "summary": record.summary,
         "subscriptions": list(subscriptions),
@@ -103,20 +119,36 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
     return record
 
 
-async def _sweep_subscription(ports: Ports, message: SweepMessage, tally: _Tally) -> None:
-    subscription = message.subscription
+async def _watched(ports: Ports, again: SweepMessage | None, tally: _Tally) -> _Watched:
+    """Which subscriptions to sweep. Of one that is known and not seen any more, each hub is looked for."""
+    policy = ports.policy
+    if again is not None and again.subscription != ALL:
+        named = policy.watches_all or again.subscription in policy.subscriptions
+        return _Watched((again.subscription,) if named else ())
+    if not policy.watches_all:
+        return _Watched(tuple(dict.fromkeys(policy.subscriptions)))
+    known = await ports.records.subscriptions()
     try:
-        known = [record.hub async for record in ports.records.of_subscription(subscription)]
-    except StorageRefusedError as error:
-        known = []
-        tally.unknown[f"/subscriptions/{subscription}"] = f"which hubs it had before is not known: {error}"
+        seen = await ports.hubs.subscriptions()
+    except AzureError as error:
+        tally.unknown["/subscriptions"] = f"which subscriptions there are could not be read: {error}"
+        if isinstance(error, TransientError):
+            message = again or SweepMessage(subscription=ALL)
+            await put_off(ports, message, error, retry_after=error.retry_after)
+        return _Watched(tuple(known))
+    return _Watched(tuple(seen), tuple(sorted(set(known) - set(seen))))
+
+
+async def _sweep_subscription(
+    ports: Ports, message: SweepMessage, limit: asyncio.Semaphore, tally: _Tally
+) -> None:
+    known = await _known(ports, message.subscription, tally)
     listed: set[HubId] = set()
     failure: AzureError | None = None
     taken_at = ports.clock.now()
     async with asyncio.TaskGroup() as group:
-        limit = asyncio.Semaphore(_HUBS_AT_ONCE)
         try:
-            async for body in ports.hubs.list_hubs(subscription):
+            async for body in ports.hubs.list_hubs(message.subscription):
                 hub = _hub_of(body)
                 if hub is not None and hub not in listed:
                     listed.add(hub)
@@ -130,6 +162,21 @@ async def _sweep_subscription(ports: Ports, message: SweepMessage, tally: _Tally
     for hub in unlisted:
         async with _apart(ports, hub, tally):
             await _look_for(ports, hub, tally)
+
+
+async def _sweep_hidden(ports: Ports, subscription: str, tally: _Tally) -> None:
+    """A subscription that is not seen any more: whether its hubs are gone or hidden, a read of each can tell."""
+    for hub in await _known(ports, subscription, tally):
+        async with _apart(ports, hub, tally):
+            await _look_for(ports, hub, tally)
+
+
+async def _known(ports: Ports, subscription: str, tally: _Tally) -> list[HubId]:
+    try:
+        return [record.hub async for record in ports.records.of_subscription(subscription)]
+    except StorageRefusedError as error:
+        tally.unknown[f"/subscriptions/{subscription}"] = f"which hubs it had before is not known: {error}"
+        return []
 
 
 async def _not_listed(
@@ -212,14 +259,18 @@ def _hub_of(body: JsonObject) -> HubId | None:
         return None
 
 
-def _record(subscriptions: Sequence[str], started: datetime, finished: datetime, tally: _Tally) -> SweepRecord:
+def _record(ports: Ports, subscriptions: Sequence[str], started_at: datetime, tally: _Tally) -> SweepRecord:
+    hubs = len(tally.seen) - len(tally.dead)
     return SweepRecord(
         subscriptions=tuple(subscriptions),
-        started_at=started,
-        finished_at=finished,
-        hubs=len(tally.seen) - len(tally.dead),
+        started_at=started_at,
+        finished_at=ports.clock.now(),
+        hubs=hubs,
         evaluated=tally.evaluated,
         drifting=tally.drifting,
         unknown=tally.unknown,
         dead=tally.dead,
+        facets=hubs * len(wanted(ports)),
+        facets_read=tally.facets_read,
+        listkeys_saved=tally.listkeys_saved,
     )

@@ -22,9 +22,11 @@ from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import get_at, with_value
 from hubwarden.domain.policy import check_policy
 from hubwarden.service.bury import bury
+from hubwarden.service.census import census
 from hubwarden.service.errors import ConflictError, HubGoneError, StaleWriteError, StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.messages import (
+    CensusMessage,
     EvaluateMessage,
     MalformedMessageError,
     Queue,
@@ -147,6 +149,10 @@ class FakeFindings(_Rows):
         for stored in list(self.rows.values()):
             yield stored.value
 
+    @gated
+    async def find(self, finding_id):
+        return self.rows.get(finding_id)
+
     @property
     def all(self):
         return [stored.value for stored in self.rows.values()]
@@ -168,6 +174,10 @@ class FakeRecords(_Rows):
     @gated
     async def forget(self, hub):
         self.rows.pop(hub, None)
+
+    @gated
+    async def subscriptions(self):
+        return sorted({stored.value.hub.subscription for stored in self.rows.values()})
 
     async def of_subscription(self, subscription):
         await self.gates.pass_("before FakeRecords.of_subscription")
@@ -655,8 +665,8 @@ class World:
             self.violations.append(f"a write of {hub} without a claim")
         for finding in claims:
             line = [step.event for step in finding.history]
-            if Event.FIX not in line:
-                self.violations.append(f"a write of {hub} without a decision to fix")
+            if not {Event.FIX, Event.APPROVE} & {*line}:
+                self.violations.append(f"a write of {hub} without a decision that allows it")
         told = [line for line in self.audit.of("write") if line["hub"] == hub.path and line["etag"] == etag]
         if not told or told[-1]["outcome"] != "about to be sent":
             self.violations.append(f"a write of {hub} without an audit line")
@@ -697,6 +707,8 @@ class World:
                 return await remediate(self.ports, message)
             case VerifyMessage():
                 return await verify(self.ports, message)
+            case CensusMessage():
+                return await census(self.ports, message)
 
     async def deliver(self, letter):
         """As the host does: gone once handled, back in ten seconds after a failure, poisoned after the fifth."""
@@ -733,7 +745,8 @@ class World:
                 await bury(queue, text, graveyard=self.graveyard, audit=self.audit)
             except (Killed, StorageUnavailableError):
                 continue  # the host delivers it again
-            self.graves.remove((queue, text))
+            if (queue, text) in self.graves:  # another worker may have been quicker
+                self.graves.remove((queue, text))
 
     async def run(self, *, until=None, most=3000, workers=1):
         """Deliver what is due, and turn the clock to what is due next, until nothing is left or time is up."""

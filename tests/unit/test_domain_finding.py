@@ -41,7 +41,7 @@ TABLE = {
     "held": DECISIONS,
     "exempt": DECISIONS,
     "awaiting_approval": f"{DECISIONS}, approve → approved, reject → rejected, expire → expired, outdated → stale",
-    "approved": f"{DECISIONS}, claim → executing",
+    "approved": f"{DECISIONS}, claim → executing, outdated → stale",
     "rejected": "",
     "expired": "ticket → ticketed",
     "stale": DECISIONS,

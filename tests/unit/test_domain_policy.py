@@ -68,7 +68,7 @@ def test_a_good_file():
     policy = load(GOOD)
     assert policy.subscriptions == [SUBSCRIPTION]
     assert policy.mode_of("tls-minimum") is Mode.AUTO
-    assert policy.settings_of(RULE) == RULE.settings(minimum="1.2", absent="drift")
+    assert policy.settings_of(RULE, ONE) == RULE.settings(minimum="1.2", absent="drift")
     assert policy.accept_risk == ["tls-minimum"]
     assert policy.tickets.target == "builtin"
     assert policy.exemptions[0].hub == ONE.path
@@ -77,7 +77,7 @@ def test_a_good_file():
 def test_the_shortest_file_reports():
     policy = load(SHORT)
     assert policy.mode_of("tls-minimum") is Mode.REPORT
-    assert policy.settings_of(RULE) == RULE.settings()
+    assert policy.settings_of(RULE, ONE) == RULE.settings()
     assert policy.exemptions == policy.accept_risk == []
     assert check_policy(SHORT, RULES, today=TODAY)[1] == []
 
@@ -107,6 +107,83 @@ def test_watches_the_named_subscriptions_alone():
     policy = load(GOOD)
     assert policy.watches(ONE)
     assert not policy.watches(HubId(SUBSCRIPTION.replace("0", "1"), "rg", "hub-one"))
+
+
+def test_all_stands_for_every_subscription():
+    policy = load(SHORT.replace(SUBSCRIPTION, "all"))
+    assert policy.watches_all
+    assert policy.watches(HubId("any-other", "rg", "hub-one"))
+    assert not load(GOOD).watches_all
+
+
+SCOPED = f"""{SHORT}rules:
+  tls-minimum:
+    settings:
+      absent: compliant
+      unenforced_regions: [west]
+    scopes:
+      - where: {{hub: "*-ONE", resource_group: "r?"}}
+        settings: {{minimum: "1.3"}}
+      - where: {{subscription: {SUBSCRIPTION}}}
+        settings: {{absent: drift}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("hub", "settings"),
+    [
+        (ONE, {"minimum": "1.3", "absent": "compliant", "unenforced_regions": ["west"]}),
+        (HubId(SUBSCRIPTION, "rgs", "hub-one"), {"absent": "drift", "unenforced_regions": ["west"]}),
+        (HubId(SUBSCRIPTION, "rg", "hub-two"), {"absent": "drift", "unenforced_regions": ["west"]}),
+        (HubId("other", "rg", "two"), {"absent": "compliant", "unenforced_regions": ["west"]}),
+        (None, {"absent": "compliant", "unenforced_regions": ["west"]}),
+    ],
+)
+def test_the_first_scope_that_matches_replaces_the_settings_that_it_names(hub, settings):
+    assert load(SCOPED).settings_of(RULE, hub) == RULE.settings(**settings)
+
+
+WORKSPACE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces/w"
+EVENT_HUB = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/g/providers/Microsoft.EventHub/namespaces/n/authorizationRules/r"
+
+
+def test_a_scope_that_does_not_fit_the_settings_above_it_is_told_at_the_start():
+    [(line, path, message)] = told(f"""{SHORT}rules:
+  diagnostics:
+    settings: {{destination: {EVENT_HUB}, event_hub_name: e}}
+    scopes:
+      - where: {{hub: a}}
+        settings: {{destination: {WORKSPACE}}}
+""")
+    assert (line, path) == (4, "rules.diagnostics")
+    assert message.startswith("scopes[0] does not fit with the settings above it: event_hub_name needs")
+
+
+@pytest.mark.parametrize(
+    ("scope", "path", "message"),
+    [
+        ("{settings: {}}", "rules.tls-minimum.scopes[0].where", "is missing"),
+        (
+            "{where: {hubs: a}, settings: {}}",
+            "rules.tls-minimum.scopes[0].where.hubs",
+            "is not a key that is known here",
+        ),
+        (
+            "{where: {hub: ''}, settings: {}}",
+            "rules.tls-minimum.scopes[0].where.hub",
+            "String should have at least 1",
+        ),
+        (
+            "{where: {}, settings: {minimum: '1.0'}}",
+            "rules.tls-minimum.scopes[0].settings.minimum",
+            "1.0 is too low",
+        ),
+    ],
+)
+def test_a_scope_that_is_wrong_is_told_with_its_place(scope, path, message):
+    [(line, found, said)] = told(f"{SHORT}rules:\n  tls-minimum:\n    scopes:\n      - {scope}\n")
+    assert (line, found) == (6, path)
+    assert said.startswith(message)
 
 
 def at(line, new, text=GOOD):

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors import RULES as DETECTORS
 from hubwarden.adapters.azure.cloud import CLOUDS
 from hubwarden.bootstrap import Hubwarden, SystemClock
 from hubwarden.domain.finding import Actor, State
 from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, SweepMessage, VerifyMessage
 from hubwarden.settings import Settings, SettingsError
-from tests.unit.fakes import HUB, OWN, SUB, World, arm_event, ask
+from tests.unit.fakes import HUB, OWN, RULES, SUB, World, arm_event, ask
 
 
 GOOD = f"version: 1\nsubscriptions: [{SUB}]\nrules:\n  tls-minimum: {{mode: auto}}\n"
@@ -61,7 +62,7 @@ class FakeCredential:
 
 @pytest.fixture
 def composed(tmp_path):
-    def make(text, *, credential=None):
+    def make(text, *, credential=None, rules=RULES):
         path = tmp_path / "policy.yaml"
         if text is not None:
             path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -70,7 +71,7 @@ def composed(tmp_path):
             {"HUBWARDEN_POLICY": str(path), "AzureWebJobsStorage": "UseDevelopmentStorage=true"},
             credential=credential or FakeCredential(), hubs=world.hubs, findings=world.findings,
             records=world.records, work=world.work, audit=world.audit, graveyard=world.graveyard,
-            tickets=world.tickets, clock=world.clock,
+            lists=world.lists, tickets=world.tickets, clock=world.clock, rules=rules,
         )  # fmt: skip
         return service, world
 
@@ -104,7 +105,8 @@ async def test_a_sweep(composed):
     await service.on_sweep()
     await run(service, world)
     assert world.state() is State.RESOLVED
-    assert (await service.on_health())["last_sweep"]["summary"] == "evaluated 1 of 1 hubs, 1 with drift"
+    last = (await service.on_health())["last_sweep"]
+    assert last["summary"] == "evaluated 1 of 1 facets on 1 of 1 hubs, 1 with drift"
 
 
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
@@ -144,6 +146,7 @@ async def test_a_missing_file_names_the_setting_and_a_wrong_one_its_lines(compos
 async def test_an_exemption_that_expired_is_a_warning_and_holds_no_more(composed):
     service, world = composed(GOOD + EXPIRED)
     assert service.not_ready is None
+    await service.on_sweep()
     said = await service.on_health()
     assert said["ready"]
     assert len(said["warnings"]) == 1
@@ -156,7 +159,39 @@ async def test_an_exemption_that_expired_is_a_warning_and_holds_no_more(composed
 
 
 async def test_no_warnings_where_nothing_is_wrong(composed):
-    assert (await composed(GOOD)[0].on_health())["warnings"] == []
+    service, _ = composed(GOOD)
+    await service.on_sweep()
+    assert (await service.on_health())["warnings"] == []
+
+
+DEVICE = {"eventType": "Microsoft.Devices.DeviceCreated", "topic": HUB.path.upper(), "data": {}}
+
+
+@pytest.mark.parametrize(
+    ("text", "grace"),
+    [
+        (f"{GOOD}  defender-devices: {{settings: {{grace_minutes: 40}}}}\n", 40),
+        (GOOD, 15),
+        ("version: broken", 15),
+        (f'{GOOD}  defender-devices: {{mode: "off"}}\n', None),
+    ],
+)
+async def test_new_devices_are_counted_after_their_grace_where_a_rule_asks_for_devices(composed, text, grace):
+    service, world = composed(text, rules=DETECTORS)
+    await service.on_device_event(DEVICE)
+    delays = [delay for message, delay in world.work.sent if isinstance(message, EvaluateMessage)]
+    assert delays == ([] if grace is None else [timedelta(minutes=grace)])
+
+
+@pytest.mark.parametrize(("kept", "email"), [("", None), ("keep_emails: true\n", "jo@example.com")])
+async def test_an_e_mail_address_is_kept_only_where_the_policy_file_says_so(composed, kept, email):
+    service, world = composed(kept + GOOD)
+    event = arm_event()
+    event["data"]["claims"]["http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"] = "jo@example.com"
+    await service.on_event(event)
+    [message] = world.work.of(EvaluateMessage)
+    assert message.actor.email == email
+    assert ("jo@example.com" in message.model_dump_json()) is (email is not None)
 
 
 @pytest.mark.parametrize("text", [GOOD, None], ids=["ready", "not ready"])
@@ -243,10 +278,15 @@ def test_a_cloud_of_ones_own():
     cloud = Settings.read(CUSTOM).cloud
     assert (cloud.arm, cloud.audience, cloud.authority) == tuple(list(CUSTOM.values())[1:])
     assert cloud.custom
+    assert cloud.data_plane == "https://{hostName}"
+    template = "https://127.0.0.1:8443/_dataplane/{hostName}"
+    assert Settings.read(CUSTOM | {"HUBWARDEN_DATA_PLANE": template}).cloud.data_plane == template
 
 
 @pytest.mark.parametrize(("env", "says"), [
     ({"HUBWARDEN_CLOUD": "mars"}, "HUBWARDEN_CLOUD is 'mars'; allowed are public, usgov, china, custom"),
+    (CUSTOM | {"HUBWARDEN_DATA_PLANE": "http://{hostName}"}, "allowed is an https:// address with {hostName} in"),
+    (CUSTOM | {"HUBWARDEN_DATA_PLANE": "https://x/"}, "HUBWARDEN_DATA_PLANE is 'https://x/'; allowed is"),
     ({"HUBWARDEN_CLOUD": "custom"}, ", ".join(list(CUSTOM)[1:])),
     (CUSTOM | {"HUBWARDEN_AUTHORITY": ""}, "these must be set too: HUBWARDEN_AUTHORITY"),
     (CUSTOM | {"HUBWARDEN_ARM_ENDPOINT": "http://x"}, "must begin with https://: HUBWARDEN_ARM_ENDPOINT"),

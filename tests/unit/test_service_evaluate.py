@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 
-from detectors import RULES
 from hubwarden.domain.finding import Actor, State
 from hubwarden.domain.rule import Mode
 from hubwarden.domain.verdict import Compliant, Drift, Unknown
@@ -24,7 +23,7 @@ from hubwarden.service.evaluate import evaluate
 from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, VerifyMessage
 from hubwarden.service.observe import observe
 from hubwarden.service.reconcile import Cause, reconcile
-from tests.unit.fakes import HUB, SOMEBODY, START, TLS, World, ask, hub_id, policy
+from tests.unit.fakes import HUB, RULES, SOMEBODY, START, TLS, World, ask, hub_id, policy
 
 
 ACTION = "Microsoft.Devices/IotHubs/read"

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hubwarden import __version__
+from hubwarden.adapters.ncrontab import next_due
 from hubwarden.domain.finding import Actor
 from hubwarden.service.bury import bury
 from hubwarden.service.errors import StorageUnavailableError, TransientError
@@ -196,26 +197,82 @@ def test_any_body_has_a_fingerprint_that_tells_nothing(body):
 # --- health
 
 
+SUMMARY = "evaluated 4 of 6 facets on 2 of 3 hubs, 1 with drift"
+EVERY_QUARTER = timedelta(minutes=15)
+
+
+async def told(world, *, not_ready=None, warnings=()):
+    return await health(
+        world.records, world.work, world.clock,
+        next_sweep=lambda after: after + EVERY_QUARTER, not_ready=not_ready, warnings=warnings,
+    )  # fmt: skip
+
+
+async def swept(world, *, minutes_ago=0, unknown=()):
+    at = world.clock.at - timedelta(minutes=minutes_ago)
+    await world.records.add_sweep(SweepRecord((SUB,), at, at, 3, 2, 1, dict(unknown), {"d": "dead"}, 6, 4, 2))
+
+
 async def test_health_of_a_fresh_install():
-    world = World()
-    assert await health(world.records, world.work, not_ready=None, warnings=["careful"]) == {
-        "ready": True, "reason": None, "warnings": ["careful"], "version": __version__, "last_sweep": None,
-        "queues": {"hubwarden-evaluate": 0, "hubwarden-remediate": 0, "hubwarden-verify": 0},
+    assert await told(World(), warnings=["careful"]) == {
+        "ready": True, "reason": None, "version": __version__, "last_sweep": None,
+        "warnings": ["careful", "there was no sweep yet: nothing is known of any hub"],
+        "queues": {queue.value: 0 for queue in Queue},
     }  # fmt: skip
 
 
 async def test_health_tells_of_the_last_sweep():
     world = World()
-    for minutes, unknown in ((0, {}), (15, {"x": "why"})):
-        at = START + timedelta(minutes=minutes)
-        await world.records.add_sweep(SweepRecord((SUB,), at, at, 3, 2, 1, unknown, {"d": "dead"}))
-    said = await health(world.records, world.work, not_ready="broken", warnings=[])
+    await swept(world, minutes_ago=15)
+    await swept(world, unknown={"x": "why"})
+    said = await told(world, not_ready="broken")
     assert (said["ready"], said["reason"]) == (False, "broken")
     assert said["last_sweep"] == {
-        "started_at": "2026-11-23T09:15:00+00:00", "finished_at": "2026-11-23T09:15:00+00:00", "complete": False,
-        "summary": "evaluated 2 of 3 hubs, 1 with drift", "unknown": {"x": "why"}, "dead": {"d": "dead"},
+        "started_at": "2026-11-23T09:00:00+00:00", "finished_at": "2026-11-23T09:00:00+00:00", "complete": False,
+        "summary": SUMMARY, "listkeys_saved": 2,
+        "unknown": {"x": "why"}, "dead": {"d": "dead"},
     }  # fmt: skip
+    [warning] = said["warnings"]
+    assert warning == f"the last sweep is incomplete ({SUMMARY}): `unknown` says what could not be judged, and why"
     json.dumps(said)
+
+
+@pytest.mark.parametrize(("minutes", "overdue"), [(0, False), (29, False), (31, True), (6000, True)])
+async def test_a_sweep_that_did_not_come_is_overdue(minutes, overdue):
+    world = World()
+    await swept(world, minutes_ago=minutes)
+    said = (await told(world))["warnings"]
+    assert [warning.startswith("a sweep is overdue: it was due at") for warning in said] == [True] * overdue
+
+
+async def test_what_waits_in_a_poison_queue_is_a_warning():
+    world = World()
+    await swept(world)
+    depths = {"hubwarden-verify": 3, "hubwarden-verify-poison": 2, "hubwarden-census-poison": 0}
+
+    async def queues():
+        return depths
+
+    world.work.depths = queues
+    assert (await told(world))["warnings"] == [
+        "2 message(s) that nobody could use wait in hubwarden-verify-poison"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "due"),
+    [
+        ("0 */15 * * * *", "2026-11-23T09:15:00+00:00"),
+        ("0 0 6 * * 1-5", "2026-11-24T06:00:00+00:00"),
+        ("0 0 6 13 * 5", "2027-08-13T06:00:00+00:00"),
+        ("", None),
+        ("01:00:00", None),
+        ("nonsense", None),
+    ],
+)
+def test_when_the_next_sweep_is_due(schedule, due):
+    found = next_due(schedule, START)
+    assert (found and found.isoformat()) == due
 
 
 async def test_an_audit_trail_that_is_down_leaves_the_text_buried_and_the_poison_message_where_it_is():

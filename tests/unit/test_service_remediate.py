@@ -10,7 +10,6 @@ from datetime import timedelta
 
 import pytest
 
-from detectors import RULES
 from hubwarden.domain.finding import Event, State
 from hubwarden.domain.jsons import ABSENT, differences, get_at, with_value
 from hubwarden.domain.plan import Change
@@ -26,7 +25,7 @@ from hubwarden.service.errors import (
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
 from hubwarden.service.ports import Timings
 from remediators import REMEDIATORS
-from tests.unit.fakes import HUB, TLS, World, ask, policy
+from tests.unit.fakes import HUB, RULES, TLS, World, ask, policy
 
 
 REMEDIATE = RemediateMessage(hub=HUB.path)

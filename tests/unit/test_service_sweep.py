@@ -19,7 +19,7 @@ from hubwarden.service.errors import (
     TransientError,
 )
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, SweepMessage
-from hubwarden.service.sweep import sweep
+from hubwarden.service.sweep import HUBS_AT_ONCE, sweep
 from tests.unit.fakes import HUB, SUB, SUB2, World, ask, hub_id, policy
 
 
@@ -61,7 +61,7 @@ async def test_the_record_says_what_was_seen():
     assert record.subscriptions == (SUB, SUB2)
     assert (record.hubs, record.evaluated, record.drifting) == (4, 4, 1)
     assert record.complete
-    assert record.summary == "evaluated 4 of 4 hubs, 1 with drift"
+    assert record.summary == "evaluated 4 of 4 facets on 4 of 4 hubs, 1 with drift"
     assert (record.unknown, record.dead) == ({}, {})
     assert record.started_at < record.finished_at
     assert await world.records.last_sweep() == record
@@ -81,7 +81,7 @@ async def test_a_subscription_named_twice_is_swept_once():
     world.policy = policy("report", subscriptions=[SUB, SUB.upper()])
     world.hubs.add()
     record = await world.sweep()
-    assert record.summary == "evaluated 1 of 1 hubs, 0 with drift"
+    assert record.summary == "evaluated 1 of 1 facets on 1 of 1 hubs, 0 with drift"
     assert world.hubs.calls == [("list", SUB)]
 
 
@@ -93,7 +93,7 @@ async def test_a_subscription_that_cannot_be_listed_hides_no_other(error):
     world = await three(minTlsVersion="1.0")
     world.hubs.faults["list"] = [listing(error)]
     record = await world.sweep()
-    assert record.summary == "evaluated 1 of 4 hubs, 1 with drift"
+    assert record.summary == "evaluated 1 of 4 facets on 1 of 4 hubs, 1 with drift"
     assert not record.complete
     assert record.unknown[f"/subscriptions/{SUB}"] == str(error)
     for hub in HUBS:
@@ -109,7 +109,7 @@ async def test_hubs_that_were_listed_before_the_failure_are_judged():
         world.hubs.change(hub)
     world.hubs.faults["list"] = [listing(TransientError("cut", retry_after=timedelta(minutes=3)), after=2)]
     record = await world.sweep()
-    assert record.summary == "evaluated 3 of 4 hubs, 2 with drift"
+    assert record.summary == "evaluated 3 of 4 facets on 3 of 4 hubs, 2 with drift"
     assert set(record.unknown) == {f"/subscriptions/{SUB}", HUBS[2].path}
     assert [world.state(hub) for hub in HUBS] == [State.REPORTED, State.REPORTED, None]
     assert world.work.sent == [(SweepMessage(subscription=SUB, attempt=1), timedelta(minutes=3))]
@@ -144,7 +144,7 @@ async def test_a_hub_that_is_gone():
     world = await three("ticket", minTlsVersion="1.0")
     world.hubs.hubs[HUBS[1]].gone = True
     record = await world.sweep()
-    assert record.summary == "evaluated 3 of 3 hubs, 3 with drift"
+    assert record.summary == "evaluated 3 of 3 facets on 3 of 3 hubs, 3 with drift"
     assert record.complete
     assert world.state(HUBS[1]) is State.RESOLVED
     assert world.record(HUBS[1]) is None
@@ -159,7 +159,7 @@ async def test_a_hub_that_we_may_not_see_any_more_is_unknown_and_not_gone():
                          missing_action=ACTION)  # fmt: skip
     world.hubs.fault = lambda kind, hub: denied if kind == "get" and hub == HUBS[1] else None
     record = await world.sweep()
-    assert record.summary == "evaluated 2 of 3 hubs, 2 with drift"
+    assert record.summary == "evaluated 2 of 3 facets on 2 of 3 hubs, 2 with drift"
     assert not record.complete
     assert ACTION in record.unknown[HUBS[1].path]
     assert world.state(HUBS[1]) is State.TICKETED
@@ -172,7 +172,7 @@ async def test_a_hub_that_the_list_missed_and_that_is_there_is_judged():
     world.hubs.change(HUBS[1])
     record = await world.sweep()
     assert record.complete
-    assert record.summary == "evaluated 4 of 4 hubs, 1 with drift"
+    assert record.summary == "evaluated 4 of 4 facets on 4 of 4 hubs, 1 with drift"
 
 
 async def test_a_hub_that_the_list_missed_and_azure_does_not_answer():
@@ -180,7 +180,7 @@ async def test_a_hub_that_the_list_missed_and_azure_does_not_answer():
     world.hubs.hubs[HUBS[1]].listed = False
     world.hubs.faults["get"] = [TransientError("503: later", retry_after=timedelta(seconds=99))]
     record = await world.sweep()
-    assert record.summary == "evaluated 3 of 4 hubs, 0 with drift"
+    assert record.summary == "evaluated 3 of 4 facets on 3 of 4 hubs, 0 with drift"
     assert record.unknown == {HUBS[1].path: "503: later"}
     ((message, delay),) = world.work.sent
     assert (message.hub, delay) == (HUBS[1].path, timedelta(seconds=99))
@@ -203,7 +203,7 @@ async def test_one_hub_on_which_we_fail_hides_no_other(monkeypatch):
         world.findings.of_hub = broken
         record = await world.sweep()
         world.findings.of_hub = of_hub
-        assert record.summary == "evaluated 3 of 4 hubs, 2 with drift"
+        assert record.summary == "evaluated 3 of 4 facets on 3 of 4 hubs, 2 with drift"
         assert "KeyError" in record.unknown[HUBS[1].path]
         assert [message.hub for message in world.work.of(EvaluateMessage)] == [HUBS[1].path]
         world.work.letters.clear()
@@ -217,7 +217,7 @@ async def test_a_hub_in_transition_is_asked_for_again():
     world.hubs.busy_for(HUBS[0], seconds=20)
     world.hubs.hubs[HUBS[0]].operation.body["properties"]["minTlsVersion"] = "1.0"
     record = await world.sweep()
-    assert record.summary == "evaluated 3 of 4 hubs, 0 with drift"
+    assert record.summary == "evaluated 3 of 4 facets on 3 of 4 hubs, 0 with drift"
     assert "an operation is running" in record.unknown[HUBS[0].path]
     await world.run()
     assert world.state(HUBS[0]) is State.REPORTED
@@ -229,7 +229,7 @@ async def test_dead_hubs_are_counted_apart_and_leave_the_sweep_complete():
     del world.hubs.hubs[dead].body["properties"]["hostName"]
     record = await world.sweep()
     assert record.complete
-    assert record.summary == "evaluated 4 of 4 hubs, 0 with drift"
+    assert record.summary == "evaluated 4 of 4 facets on 4 of 4 hubs, 0 with drift"
     assert record.dead == {dead.path: "the hub is DeletionFailed"}
     assert world.finding(dead) is None
     await world.run()
@@ -240,7 +240,8 @@ async def test_something_in_the_list_that_is_no_hub_is_passed_over():
     world = await three()
     world.hubs.hubs[HUBS[0]].body["id"] = None
     record = await world.sweep()
-    assert record.summary == "evaluated 4 of 4 hubs, 0 with drift"  # the known hub was read instead
+    # the known hub was read instead
+    assert record.summary == "evaluated 4 of 4 facets on 4 of 4 hubs, 0 with drift"
 
 
 # --- a list is a minute old by the time it is judged
@@ -298,7 +299,7 @@ async def test_a_hundred_hubs_are_judged_a_few_at_a_time():
     for number in range(100):
         world.hubs.add(hub_id(f"hub-{number}"), minTlsVersion="1.0")
     record = await asyncio.wait_for(world.sweep(), 20)
-    assert record.summary == "evaluated 100 of 100 hubs, 100 with drift"
+    assert record.summary == "evaluated 100 of 100 facets on 100 of 100 hubs, 100 with drift"
 
 
 async def test_a_row_that_cannot_be_read_hides_no_other_hub():
@@ -337,3 +338,87 @@ async def test_a_race_while_a_hub_is_buried_hides_no_other():
     assert list(record.unknown) == [gone.path]
     await world.run()
     assert world.state(gone) is State.RESOLVED
+
+
+# --- every subscription that the identity can see
+
+
+async def all_of_them(**properties):
+    world = await three(**properties)
+    world.policy = policy("report", subscriptions=["all"])
+    return world
+
+
+async def test_all_means_what_the_identity_can_see():
+    world = await all_of_them()
+    world.hubs.calls.clear()
+    record = await world.sweep()
+    assert record.subscriptions == (SUB, SUB2)
+    assert record.complete
+    assert sorted(world.hubs.calls, key=str) == [("list", SUB), ("list", SUB2), ("subscriptions", None)]
+
+
+@pytest.mark.parametrize("error", [TransientError("503"), DeniedError("403: no right")])
+async def test_where_the_subscriptions_cannot_be_listed_those_that_are_known_are_swept(error):
+    world = await all_of_them()
+    world.hubs.change(HUBS[1])
+    world.hubs.faults["subscriptions"] = [error]
+    record = await world.sweep()
+    assert record.subscriptions == (SUB, SUB2)
+    assert record.unknown == {"/subscriptions": f"which subscriptions there are could not be read: {error}"}
+    assert not record.complete
+    assert world.state(HUBS[1]) is State.REPORTED
+    assert [m.subscription for m in world.work.of(SweepMessage)] == ["all"] * isinstance(error, TransientError)
+
+
+async def test_a_whole_sweep_that_is_made_again_counts_as_one():
+    world = await all_of_them()
+    world.hubs.faults["subscriptions"] = [TransientError("503")]
+    await world.sweep()
+    await world.run()
+    last = await world.records.last_sweep()
+    assert last.complete
+    assert last.subscriptions == (SUB, SUB2)
+
+
+async def test_the_hubs_of_a_subscription_that_is_not_seen_any_more_are_looked_for_one_by_one():
+    world = await all_of_them(minTlsVersion="1.0")
+    seen = [hub for hub in world.hubs.hubs if hub.subscription == SUB]
+    gone, hidden = seen[0], seen[1]
+
+    async def subscriptions():
+        return [SUB2]
+
+    world.hubs.subscriptions = subscriptions
+    world.hubs.hubs[gone].gone = True
+    world.hubs.fault = lambda kind, hub: DeniedError("403: no right") if (kind, hub) == ("get", hidden) else None
+    record = await world.sweep()
+    assert world.state(gone) is State.RESOLVED
+    assert "the hub is gone" in world.finding(gone).history[-1].reason
+    assert world.state(hidden) is State.REPORTED
+    assert list(record.unknown) == [hidden.path]
+    assert ("list", SUB) not in world.hubs.calls[-10:]
+
+
+async def test_the_hubs_of_all_subscriptions_together_are_judged_a_few_at_a_time():
+    world = World("report", timings=None)
+    subscriptions = [f"{number}b1f6471-1bf0-4dda-aec3-cb9272f09590" for number in range(10)]
+    world.policy = policy("report", subscriptions=subscriptions)
+    for subscription in subscriptions:
+        for number in range(12):
+            world.hubs.add(hub_id(f"hub-{number}", subscription))
+    at_once = most = 0
+    get = world.records.get
+
+    async def slow(hub):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.001)
+        at_once -= 1
+        return await get(hub)
+
+    world.records.get = slow
+    record = await world.sweep()
+    assert record.evaluated == 120
+    assert most <= HUBS_AT_ONCE

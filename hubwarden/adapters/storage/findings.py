@@ -27,6 +27,12 @@ class TableFindings:
         """Write a finding read at this etag, or a new one; see Table.save."""
         return await self._table.save(finding, etag)
 
+    async def find(self, finding_id: str) -> Stored[Finding] | None:
+        """The finding of this id, whichever hub's it is; looks through the whole table."""
+        async for stored in self._table.named(finding_id):
+            return stored
+        return None
+
     async def everything(self) -> AsyncIterator[Finding]:
         """Every finding of every hub."""
         async for stored in self._table.values():

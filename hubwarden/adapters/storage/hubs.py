@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -34,6 +34,10 @@ class TableHubs:
     async def forget(self, hub: HubId) -> None:
         """Drop the record of a hub that is gone; nothing happens where there is none."""
         await self._hubs.delete(_hub_key(hub))
+
+    async def subscriptions(self) -> Sequence[str]:
+        """The subscriptions that have records, sorted."""
+        return await self._hubs.partitions()
 
     async def of_subscription(self, subscription: str) -> AsyncIterator[HubRecord]:
         """The records of a subscription's hubs."""

@@ -73,6 +73,20 @@ class Table[T]:
             async for row in self._rows(partition, page):
                 yield self._stored(row)
 
+    async def partitions(self) -> list[str]:
+        """The keys of the partitions that have rows, sorted."""
+        found: set[str] = set()
+        with reported(self._part), suppress(ResourceNotFoundError):
+            async for row in self._client.list_entities(select=["PartitionKey"]):
+                found.add(row["PartitionKey"])
+        return sorted(found)
+
+    async def named(self, row_key: str) -> AsyncIterator[Stored[T]]:
+        """The values under this row key, in whatever partition."""
+        with reported(self._part), suppress(ResourceNotFoundError):
+            async for row in self._client.query_entities("RowKey eq @row", parameters={"row": row_key}):
+                yield self._stored(row)
+
     @property
     def _client(self) -> TableClient:
         return self._account.table(self._shape.table)
