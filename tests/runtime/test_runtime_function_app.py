@@ -73,7 +73,7 @@ def test_every_setting_that_a_binding_names_is_in_the_sample(indexed):
 
 def test_every_setting_of_ours_is_in_the_sample_and_no_other():
     source = (ROOT / "hubwarden" / "settings.py").read_text()
-    custom = {"HUBWARDEN_ARM_ENDPOINT", "HUBWARDEN_ARM_AUDIENCE", "HUBWARDEN_AUTHORITY"}
+    custom = {f"HUBWARDEN_{name}" for name in ("ARM_ENDPOINT", "ARM_AUDIENCE", "AUTHORITY", "DATA_PLANE")}
     read = set(re.findall(r'"(HUBWARDEN_\w+)"', source)) - custom
     sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
     assert read == {name for name in sample if name.startswith("HUBWARDEN_")}
