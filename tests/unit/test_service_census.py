@@ -410,6 +410,30 @@ async def test_a_message_of_another_count_is_dropped():
     assert world.hubs.count("query") == 0
 
 
+@pytest.mark.parametrize("page", range(1, 5))
+async def test_a_slice_that_was_overtaken_by_a_newer_count_leaves_that_one_alone(page):
+    world = a_world(*THREE)
+    await begin(world)
+    real, calls = world.hubs.query_devices, []
+
+    async def overtaken(*args):
+        calls.append(args)
+        if len(calls) == page:
+            world.clock.turn(hours=3)
+            await begin(world)
+        return await real(*args)
+
+    world.hubs.query_devices = overtaken
+    old = messages(world)[0][0]
+    await census(world.ports, old)
+    (new,) = (message for message, _ in messages(world) if message.run != old.run)
+    assert world.record().count is None
+    assert world.record().counting.run == new.run
+    await world.run()
+    assert world.record().count.facet["total"] == 3
+    assert new.run in world.record().count.facet["list"]
+
+
 async def test_a_message_that_was_worked_on_is_dropped_even_if_it_comes_again_much_later():
     rows = [device(f"d{n}") for n in range(30)]
     world = a_world([[]], paged(rows, 1))
