@@ -19,6 +19,8 @@ from hubwarden.service.ports import Clock, HubRecord, HubStore, WorkQueue
 log = logging.getLogger(__name__)
 
 CREATED: Final = "Microsoft.Devices.DeviceCreated"
+DEVICE_CREATED: Final = f"event {CREATED}"
+"""The cause of the look that counts new devices."""
 _LONGEST: Final = 4
 """However many devices come, the first ones wait no longer than so many times the grace."""
 _TRIES: Final = 5
@@ -66,7 +68,7 @@ async def route_device_event(
                 raise
             continue
         if first_due is not None:
-            message = EvaluateMessage(hub=hub.path, asked_at=first_due, cause=f"event {CREATED}")
+            message = EvaluateMessage(hub=hub.path, asked_at=first_due, cause=DEVICE_CREATED)
             await work.send(message, delay=grace)
             log.info("%s has new devices, which are to be counted after %s", hub, first_due)
         break

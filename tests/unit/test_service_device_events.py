@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from detectors.defender_devices import RULE
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.events import Ignored
 from hubwarden.service.messages import EvaluateMessage
@@ -171,6 +172,27 @@ async def test_a_worker_that_dies_leaves_the_device_to_be_counted(gate):
         await come(world)
     await come(world)
     assert world.record().count_due > START + GRACE - timedelta(seconds=1)
+
+
+async def test_the_devices_are_counted_when_the_grace_of_the_last_one_is_over():
+    world = World("report", rules=(RULE,))
+    world.hubs.add()
+    await world.sweep()
+    await world.run()
+    before = world.record().count
+    await come(world)
+    world.hubs.pages["devices"] = [[{"deviceId": "first"}, {"deviceId": "second"}]]
+    await world.run(until=timedelta(minutes=10))
+    await come(world)
+    last = world.clock.at
+    await world.run(until=timedelta(minutes=14))
+    await world.sweep()
+    await world.run(until=timedelta(0))
+    assert world.record().count == before
+    await world.run()
+    assert world.record().count.facet["total"] == 2
+    assert GRACE <= world.record().count.at - last < GRACE + timedelta(seconds=1)
+    assert (world.record().new_devices_since, world.record().count_due) == (None, None)
 
 
 @pytest.mark.parametrize("kind", [
