@@ -65,6 +65,10 @@ class SimulatorClient(ProvidersClient):
         """Make a resource group exist."""
         await self._send("POST", "resource-groups", {"subscription": subscription, "name": name})
 
+    async def set_subscription(self, subscription: str, state: str = "Enabled") -> None:
+        """Make a subscription exist, in this state."""
+        await self._send("POST", "subscriptions", {"subscription": subscription, "state": state})
+
     async def finish_transitions(self) -> None:
         """Let all running operations be done now."""
         await self._send("POST", "finish-transitions")

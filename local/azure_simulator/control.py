@@ -48,6 +48,7 @@ CONTROL: dict[tuple[str, str], Operation] = {
     ("POST", "modules"): lambda sim, args: sim.add_module(**args),
     ("DELETE", "modules"): lambda sim, args: sim.remove_module(**args),
     ("POST", "resource-groups"): lambda sim, args: sim.add_resource_group(**args),
+    ("POST", "subscriptions"): lambda sim, args: sim.set_subscription(**args),
     ("POST", "finish-transitions"): lambda sim, _: sim.finish_transitions(),
     ("POST", "principals"): lambda sim, args: dataclasses.asdict(sim.add_principal(**args)),
     ("POST", "tokens"): lambda sim, args: sim.issue_token(**args),

@@ -10,7 +10,16 @@ from typing import Any, Literal
 import aiohttp
 
 from local.azure_simulator.config import SimulatorConfig
-from local.azure_simulator.events import SCHEMAS, Schema, as_cloud_event, as_strings, validation_event
+from local.azure_simulator.events import (
+    SCHEMAS,
+    TOPICS,
+    Schema,
+    Topic,
+    as_cloud_event,
+    as_strings,
+    topic_of,
+    validation_event,
+)
 from local.azure_simulator.wire import Json
 
 
@@ -38,6 +47,7 @@ class Subscriber:
         as_strings: Send authorization, claims and httpRequest as JSON text, as events of old did.
         headers: Sent with each delivery.
         event_types: Only these; empty for all.
+        topic: `arm` or `hub`; in Azure each hub has a topic of its own, here one subscription has them all.
     """
 
     url: str
@@ -46,9 +56,12 @@ class Subscriber:
     as_strings: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     event_types: tuple[str, ...] = ()
+    topic: Topic = "arm"
 
     def wants(self, event: Json) -> bool:
-        """Whether the subscription's filter lets the event through."""
+        """Whether it is an event of the subscription's topic that its filter lets through."""
+        if topic_of(event) != self.topic:
+            return False
         return not self.event_types or event["eventType"] in self.event_types
 
     def rendered(self, event: Json) -> Any:
@@ -114,6 +127,8 @@ class EventGrid:
         """Add a subscription, after the handshake with its endpoint unless that is skipped."""
         if subscriber.schema not in SCHEMAS:
             raise ValueError(f"unknown schema: {subscriber.schema!r}, allowed: {SCHEMAS}")
+        if subscriber.topic not in TOPICS:
+            raise ValueError(f"unknown topic: {subscriber.topic!r}, allowed: {TOPICS}")
         if validate:
             await self._shake_hands(subscriber)
         self.subscribers[subscriber.name] = subscriber

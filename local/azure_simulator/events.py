@@ -11,6 +11,10 @@ from local.azure_simulator.wire import Call, Json
 
 type Schema = Literal["EventGridSchema", "CloudEventSchemaV1_0"]
 
+type Topic = Literal["arm", "hub"]
+"""Whose events: those of ARM, about resources, or those of the hubs themselves, about devices."""
+
+TOPICS = ("arm", "hub")
 SCHEMAS = ("EventGridSchema", "CloudEventSchemaV1_0")
 CLAIMS = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
 MS_CLAIMS = "http://schemas.microsoft.com/identity/claims"
@@ -82,6 +86,11 @@ def claims(call: Call) -> Json:
         }
     kept = ("aud", "iss", "iat", "nbf", "exp", "appid", "appidacr", "name", "uti", "ver")
     return {name: token[name] for name in kept} | renamed
+
+
+def topic_of(event: Json) -> Topic:
+    """Which topic publishes such events."""
+    return "hub" if str(event["eventType"]).startswith("Microsoft.Devices.") else "arm"
 
 
 def as_strings(event: Json) -> Json:

@@ -152,7 +152,7 @@ def error_of(status: int, api_version: str) -> AzureError:
 
 HUB_ANSWERS = {
     401: ("IotHubUnauthorizedAccess", "Unauthorized"),
-    403: ("IotHubQuotaExceeded", "Total number of messages on IotHub exceeded the allocated quota."),
+    403: ("IotHubUnauthorizedAccess", "Forbidden"),
     404: ("IotHubNotFound", "NotFound"),
     412: ("PreconditionFailed", "PreconditionFailed"),
     429: ("ThrottlingException", "The request has been throttled. Wait 10 seconds and try again."),

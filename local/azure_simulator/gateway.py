@@ -44,7 +44,8 @@ class Gateway:
             )
         route, call = self._find(call)
         scope = route.scope.format(**call.params)
-        self._state.access.require(call.caller, route.action, scope)
+        if route.action:
+            self._state.access.require(call.caller, route.action, scope)
         if route.lock:
             self._state.locks.check(scope, route.lock)
         reply = route.handler(call)

@@ -1,7 +1,6 @@
 """Microsoft.Devices/IotHubs: list, get, put, patch, delete, listkeys and operation results (RECORDINGS §2-4)."""
 
 import base64
-import json
 import time
 
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from local.azure_simulator.errors import (
 from local.azure_simulator.hub import Hub, HubPath
 from local.azure_simulator.keys import CANARY
 from local.azure_simulator.operations import Operation
+from local.azure_simulator.paging import page
 from local.azure_simulator.put_answer import put_answer
 from local.azure_simulator.put_body import (
     created,
@@ -56,11 +56,8 @@ class IotHubs:
             for hub in self._state.hubs_of(subscription, group)
             if self._state.access.allows(call.caller, READ, hub.path.id)
         ]
-        size, start = self._state.config.page_size, skipped(call)
-        answer: Json = {"value": [hub.view() for hub in visible[start : start + size]]}
-        if start + size < len(visible):
-            answer["nextLink"] = self._next_link(call, start + size)
-        return Reply(200, answer)
+        answer = page(call, visible, self._state.config.page_size, self._state.base_url)
+        return Reply(200, answer | {"value": [hub.view() for hub in answer["value"]]})
 
     def get(self, call: Call) -> Reply:
         """GET one hub, also while it changes."""
@@ -186,12 +183,6 @@ class IotHubs:
             f"&t={time.time_ns()}&c={'MIIHpTCCBo2g' * 250}&s={quote(signature)}&h={quote(operation.id[:40])}"
         )
 
-    def _next_link(self, call: Call, start: int) -> str:
-        token = base64.urlsafe_b64encode(json.dumps({"next": start}).encode()).decode()
-        return (
-            f"{self._state.base_url}{quote(call.path)}?api-version={call.api_version}&%24skiptoken={quote(token)}"
-        )
-
     def _existing(self, call: Call) -> Hub:
         path = path_of(call)
         hub = self._state.hubs.get(path.key)
@@ -228,17 +219,6 @@ def path_of(call: Call) -> HubPath:
 def location_of(hub: Hub) -> str:
     """The hub's region as in operation urls."""
     return plain_location(str(hub.body["location"]))
-
-
-def skipped(call: Call) -> int:
-    """Where the page starts that the call asks for."""
-    token = call.query.get("$skiptoken")
-    if not token:
-        return 0
-    try:
-        return int(json.loads(base64.urlsafe_b64decode(token))["next"])
-    except (ValueError, KeyError, TypeError):
-        raise arm_error(400, "InvalidSkipToken", "The provided skip token is invalid.") from None
 
 
 def with_asyncinfo(url: str) -> str:

@@ -14,6 +14,8 @@ from local.azure_simulator.iothub import IotHubs
 from local.azure_simulator.locks import PROVIDER as LOCKS
 from local.azure_simulator.security import SecuritySolutions
 from local.azure_simulator.state import State
+from local.azure_simulator.subscriptions import READ as READ_SUBSCRIPTION
+from local.azure_simulator.subscriptions import Subscriptions
 from local.azure_simulator.wire import Call, Reply
 
 
@@ -44,7 +46,7 @@ class Route:
         method: HTTP method.
         path: With `{names}`; `{scope}` may span segments, all others are one segment. Any casing matches.
         handler: What answers.
-        action: The right that it takes.
+        action: The right that it takes; empty: none, the handler leaves out what may not be read.
         scope: Where it takes it, in terms of the path's names.
         lock: The lock operation that it is, if locks can block it.
         event: The event that it causes at once; operations that take time publish theirs at the end.
@@ -79,11 +81,20 @@ def named_group(found: re.Match[str]) -> str:
 def arm_routes(state: State) -> tuple[Route, ...]:
     """All ARM operations."""
     return (
+        *subscription_routes(Subscriptions(state)),
         *hub_routes(IotHubs(state)),
         *diagnostics_routes(DiagnosticSettings(state)),
         *security_routes(SecuritySolutions(state)),
         *destination_routes(Destinations(state.destinations)),
         *lock_routes(state),
+    )
+
+
+def subscription_routes(subscriptions: Subscriptions) -> tuple[Route, ...]:
+    """Reading of Microsoft.Resources."""
+    return (
+        Route("GET", "/subscriptions", subscriptions.list, "", "/"),
+        Route("GET", SUBSCRIPTION, subscriptions.get, READ_SUBSCRIPTION, SUBSCRIPTION),
     )
 
 

@@ -14,7 +14,7 @@ from local.azure_simulator.config import FIXED, SimulatorConfig
 from local.azure_simulator.control import Control
 from local.azure_simulator.dataplane import PREFIX
 from local.azure_simulator.delivery import EventGrid, EventMode, Order, Subscriber
-from local.azure_simulator.events import Schema, resource_event
+from local.azure_simulator.events import Schema, Topic, resource_event
 from local.azure_simulator.faults import Fault
 from local.azure_simulator.hub import HubPath
 from local.azure_simulator.locks import Lock, normal
@@ -22,6 +22,7 @@ from local.azure_simulator.principals import Principal, make_principal
 from local.azure_simulator.providers import Providers
 from local.azure_simulator.server import MAX_BODY, Front, loopback_tls
 from local.azure_simulator.state import State
+from local.azure_simulator.subscriptions import STATES
 from local.azure_simulator.wire import Call, Json
 
 
@@ -129,6 +130,12 @@ class AzureSimulator(Providers):
         """Make a resource group exist; hubs bring their own."""
         self.state.add_group(subscription, name)
 
+    def set_subscription(self, subscription: str, state: str = "Enabled") -> None:
+        """Make a subscription exist, in this state; what lies in it works on in any."""
+        if state not in STATES:
+            raise ValueError(f"unknown state: {state!r}, allowed: {STATES}")
+        self.state.set_subscription(subscription, state)
+
     def finish_transitions(self) -> None:
         """Let all running PUTs and DELETEs be done now."""
         self.state.operations.finish_all()
@@ -200,10 +207,11 @@ class AzureSimulator(Providers):
         as_strings: bool = False,
         headers: Mapping[str, str] | None = None,
         event_types: Iterable[str] = (),
+        topic: Topic = "arm",
         validate: bool = True,
     ) -> None:
-        """Send events to a webhook; HandshakeError if it does not answer the validation."""
-        subscriber = Subscriber(url, name, schema, as_strings, dict(headers or {}), tuple(event_types))
+        """Send the events of a topic to a webhook; HandshakeError if it does not answer the validation."""
+        subscriber = Subscriber(url, name, schema, as_strings, dict(headers or {}), tuple(event_types), topic)
         await self.event_grid.subscribe(subscriber, validate=validate)
 
     def unsubscribe(self, name: str = "subscriber") -> None:

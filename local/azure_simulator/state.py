@@ -53,6 +53,7 @@ class State:
         self.solutions: dict[str, Json] = {}
         self._hosts: dict[str, Hub] = {}
         self._groups: set[tuple[str, str]] = set()
+        self._subscription_states: dict[str, str] = {}
 
     def add_hub(self, hub: Hub) -> None:
         """Store the hub in place of one with its id, and its resource group with it."""
@@ -81,6 +82,14 @@ class State:
         """Whether the resource group exists."""
         return (subscription.lower(), group.lower()) in self._groups
 
+    def subscriptions(self) -> dict[str, str]:
+        """The state of each subscription: Enabled, unless it was given another."""
+        return {subscription: "Enabled" for subscription, _ in self._groups} | self._subscription_states
+
+    def set_subscription(self, subscription: str, state: str) -> None:
+        """Make a subscription exist, in this state."""
+        self._subscription_states[subscription.lower()] = state
+
     def hubs_of(self, subscription: str, group: str | None) -> list[Hub]:
         """The hubs of a subscription or of one of its resource groups, oldest first."""
         within = f"/subscriptions/{subscription}/" + (f"resourceGroups/{group}/" if group is not None else "")
@@ -97,6 +106,7 @@ class State:
         self.solutions.clear()
         self._hosts.clear()
         self._groups.clear()
+        self._subscription_states.clear()
         self.locks.clear()
         self.access.denials.clear()
         self.throttle.reset()

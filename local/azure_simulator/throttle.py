@@ -75,6 +75,8 @@ class Throttle:
                 count = self._bucket((subscription, part, methods[0]), own_size, own_refill)
                 count.take()
                 return {"x-ms-ratelimit-remaining-subscription-resource-requests": str(int(count.tokens))}
+        if not subscription:
+            return {f"x-ms-ratelimit-remaining-tenant-{kind}": str(int(own.tokens))}
         return {
             f"x-ms-ratelimit-remaining-subscription-{kind}": str(int(own.tokens)),
             f"x-ms-ratelimit-remaining-subscription-global-{kind}": str(int(shared.tokens)),

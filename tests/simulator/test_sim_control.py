@@ -63,6 +63,14 @@ async def test_everything_else_through_the_control_api(*, control, arm, sim, nam
     assert await control.dead_letters() == []
     assert (await control.deliveries())[0]["subscriber"] == "one"
     await control.unsubscribe("one")
+    await control.subscribe(hook.url, name="devices", topic="hub")
+    assert await control.add_devices(names.hub, ["new"], created_now=True) == 1
+    assert [entry["event"]["eventType"] for entry in await control.events()][1:] == [
+        "Microsoft.Devices.DeviceCreated"
+    ]
+    await control.unsubscribe("devices")
+    await control.set_subscription("other", "Warned")
+    assert (await arm("GET", "/subscriptions/other")).body["state"] == "Warned"
     await control.add_resource_group(names.subscription, "empty")
     empty = await arm(
         "GET", f"/subscriptions/{names.subscription}/resourceGroups/empty/providers/Microsoft.Devices/IotHubs"

@@ -508,7 +508,7 @@ async def test_the_hub_answers_at_its_own_name_too(sim, names, fleet):
 
 
 async def test_new_devices_are_published(sim, names, hook, until):
-    await sim.subscribe(hook.url, event_types=["Microsoft.Devices.DeviceCreated"])
+    await sim.subscribe(hook.url, topic="hub", event_types=["Microsoft.Devices.DeviceCreated"])
     sim.add_devices(names.hub, ["quiet"])
     sim.add_devices(names.hub, ["loud"], created_now=True)
     await until(lambda: hook.deliveries)
@@ -518,11 +518,23 @@ async def test_new_devices_are_published(sim, names, hook, until):
     assert (event["data"]["hubName"], event["data"]["deviceId"]) == ("press", "loud")
     assert event["data"]["twin"]["deviceId"] == "loud"
     assert (event["dataVersion"], event["metadataVersion"]) == ("1", "1")
-    await sim.subscribe(hook.url, name="cloud", schema="CloudEventSchemaV1_0")
+    await sim.subscribe(hook.url, name="cloud", topic="hub", schema="CloudEventSchemaV1_0")
     sim.add_devices(names.hub, ["louder"], created_now=True)
     await until(lambda: len(hook.deliveries) == 3)
     cloud = next(body for _, body in hook.deliveries if isinstance(body, dict))
     assert (cloud["source"], cloud["type"]) == (names.hub.upper(), "Microsoft.Devices.DeviceCreated")
+
+
+async def test_each_topic_has_events_of_its_own(sim, arm, names, hook, until):
+    for topic in ("arm", "hub"):
+        await sim.subscribe(hook.url, name=topic, topic=topic)
+    sim.add_devices(names.hub, ["new"], created_now=True)
+    await arm("PATCH", names.hub, {"tags": {}})
+    await until(lambda: len(hook.deliveries) == 2)
+    got = {headers["aeg-subscription-name"]: body[0]["eventType"] for headers, body in hook.deliveries}
+    assert got == {"ARM": "Microsoft.Resources.ResourceWriteSuccess", "HUB": "Microsoft.Devices.DeviceCreated"}
+    with pytest.raises(ValueError, match="unknown topic: 'mine'"):
+        await sim.subscribe(hook.url, topic="mine")
 
 
 async def test_a_hundred_thousand_devices(hub, sim, names):

@@ -68,7 +68,7 @@ class Arm:
         request.url = self._client.format_url(request.url)
         return await self._client.send_request(request, **options)
 
-    async def follow(self, link: str) -> AsyncHttpResponse:
+    async def follow(self, link: str, doing: str) -> AsyncHttpResponse:
         """GET the next page of a list.
 
         Raises:
@@ -77,7 +77,7 @@ class Arm:
         from azure.core.rest import HttpRequest  # noqa: PLC0415 - cold start
 
         if urlsplit(link)[:2] != urlsplit(self._cloud.arm)[:2]:
-            raise PermanentError("the link to the next page leads away from Azure Resource Manager")
+            raise PermanentError(f"{doing}: the link to the next page leads away from Azure Resource Manager")
         return await self._client.send_request(HttpRequest("GET", link))
 
     @cached_property

@@ -38,7 +38,7 @@ async def _list(arm: Arm) -> Sequence[str]:
             link = page.get("nextLink")
             if not link:
                 return sorted(found)
-            response = await arm.follow(str(link))
+            response = await arm.follow(str(link), _DOING)
 
 
 def _in_use(item: JsonObject) -> bool:
@@ -46,7 +46,7 @@ def _in_use(item: JsonObject) -> bool:
 
 
 def _id(item: JsonObject) -> str:
-    found = str(item.get("subscriptionId")).lower()
-    if not _ID.fullmatch(found):
+    found = item.get("subscriptionId")
+    if not isinstance(found, str) or not _ID.fullmatch(found.lower()):
         raise PermanentError(f"{_DOING}: Azure listed a subscription without an id")
-    return found
+    return found.lower()
