@@ -140,7 +140,7 @@ def _parts(rights: Any) -> set[str]:
 
 
 def detect(snapshot: Snapshot, settings: Settings) -> Iterator[Verdict]:
-    """One drift for each policy that grants too much; a new policy that is narrow is only mentioned."""
+    """One drift for each policy that grants too much, and one that is only told for each new and narrow one."""
     blind = unseen(snapshot, Facet.POLICIES)
     if blind:
         yield blind
@@ -154,36 +154,36 @@ def detect(snapshot: Snapshot, settings: Settings) -> Iterator[Verdict]:
 
 
 def _judge(policies: tuple[SasPolicy, ...], settings: Settings) -> Iterator[Verdict]:
-    offending = [policy for policy in policies if policy.offends(settings)]
-    new = [policy for policy in policies if settings.limit(policy.name) is None and not policy.broad]
-    narrow: list[Json] = [policy.name for policy in new if not policy.strange]
-    for policy in offending:
-        yield _drift(policy, settings, narrow)
-    strange = [policy for policy in new if policy.strange]
-    for policy in strange:
-        rights = ", ".join(policy.strange)
-        yield Unknown(f"the shared access policy {policy.name} has rights that are not known here: {rights}")
-    if not offending and not strange:
-        yield Compliant({"policies": [policy.name for policy in policies], "unlisted_narrow": narrow})
+    verdicts = [verdict for policy in policies if (verdict := _verdict(policy, settings)) is not None]
+    yield from verdicts or [Compliant({"policies": [policy.name for policy in policies]})]
 
 
-def _drift(policy: SasPolicy, settings: Settings, narrow: list[Json]) -> Drift:
-    limit = settings.limit(policy.name)
-    has = ", ".join(policy.shown)
-    if limit is None:
-        kind = "unlisted"
-        summary = f"the shared access policy {policy.name} is new and broad: it has {has}, and nothing allows it"
-    else:
-        kind = "widened"
+def _verdict(policy: SasPolicy, settings: Settings) -> Verdict | None:
+    """What there is to say of one policy, if anything."""
+    limit, has = settings.limit(policy.name), ", ".join(policy.shown)
+    name = f"the shared access policy {policy.name}"
+    if policy.offends(settings):
+        if limit is None:
+            summary = f"{name} is new and broad: it has {has}, and nothing allows it"
+            return _drift("unlisted", policy, None, summary)
         may = ", ".join(written(limit))
-        summary = f"the shared access policy {policy.name} was widened: it has {has}, and may have {may}"
+        return _drift("widened", policy, limit, f"{name} was widened: it has {has}, and may have {may}")
+    if limit is not None:
+        return None
+    if policy.strange:
+        return Unknown(f"{name} has rights that are not known here: {', '.join(policy.strange)}")
+    return _drift("narrow", policy, None, f"{name} is new and narrow: it has {has}, and nothing names it")
+
+
+def _drift(kind: str, policy: SasPolicy, limit: Rights | None, summary: str) -> Drift:
     evidence: dict[str, Json] = {
         "kind": kind,
         "policy": policy.name,
         "rights": [*policy.shown],
         "allowed": None if limit is None else [*written(limit)],
-        "unlisted_narrow": narrow,
     }
+    if kind == "narrow":
+        return Drift(summary, policy.name, evidence, severity=Severity.LOW, report_only=True)
     return Drift(summary, policy.name, evidence)
 
 

@@ -62,8 +62,9 @@ def decide(
     if exemption is not None:
         return Decision(Action.EXEMPT, f"exempt until {exemption.until} by {exemption.owner}: {exemption.reason}")
     mode = policy.mode_of(finding.rule_id)
-    said = f"policy rules.{finding.rule_id}.mode is {mode}"
-    wanted = _BY_MODE[mode]
+    wanted, said = _BY_MODE[mode], f"policy rules.{finding.rule_id}.mode is {mode}"
+    if finding.report_only:
+        wanted, said = Action.REPORT, f"{finding.rule_id} only tells of it: nothing has to be done"
     if wanted not in {Action.ASK, Action.FIX}:
         return Decision(wanted, said)
     if remediator is None:

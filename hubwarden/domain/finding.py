@@ -246,6 +246,8 @@ class Finding:
     first_seen: datetime
     last_seen: datetime
     evidence: dict[str, Json] = field(default_factory=dict)
+    report_only: bool = False
+    """Whatever the mode, it is told and nothing more is done about it."""
     state: State = State.OPEN
     occurrences: int = 1
     actor: Actor | None = None

@@ -20,13 +20,15 @@ class Drift:
     """The rule does not hold of ``subject`` (empty: the hub itself).
 
     ``summary`` is one sentence for people; ``evidence`` is what was seen, never a key. ``severity`` is set where
-    this drift is not as bad, or worse, than the rule's own severity says.
+    this drift is not as bad, or worse, than the rule's own severity says. One that is ``report_only`` is told, and
+    whatever the mode, nothing more is done about it.
     """
 
     summary: str
     subject: str = ""
     evidence: dict[str, Json] = field(default_factory=dict)
     severity: Severity | None = None
+    report_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,7 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Ca
         severity=drift.severity or rule.severity,
         summary=drift.summary,
         evidence=drift.evidence,
+        report_only=drift.report_only,
         first_seen=snapshot.taken_at,
         last_seen=snapshot.taken_at,
         history=(Step(snapshot.taken_at, Event.SEEN, State.OPEN, f"{cause.why}: {drift.summary}"),),
@@ -197,7 +198,8 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Ca
 def _seen(finding: Finding, drift: Drift, at: datetime, cause: Cause) -> Finding:
     seen = finding.after(Event.SEEN, at=at, reason=f"{cause.why}: {drift.summary}")
     severity = drift.severity or finding.severity
-    return replace(seen, summary=drift.summary, evidence=drift.evidence, severity=severity)
+    seen = replace(seen, summary=drift.summary, evidence=drift.evidence, report_only=drift.report_only)
+    return replace(seen, severity=severity)
 
 
 def _informed(finding: Finding, cause: Cause) -> Finding:

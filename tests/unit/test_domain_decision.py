@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -77,6 +78,13 @@ def oracle(mode, safety, exemption, obstacle, accepted):
     if not may_write or people_only or obstacle in {"pending", "for good"}:
         return "ticket"
     return "fix" if mode == "auto" and not needs_person else "ask"
+
+
+def test_what_is_only_told_is_reported_whatever_the_mode_unless_it_is_exempt():
+    for mode, safety, exemption, obstacle, accepted in PRODUCT:
+        told = replace(finding(obstacle), report_only=True)
+        decision = decide(told, remediator(safety), policy(mode, exemption, accepted=accepted), NOW)
+        assert decision.action == ("exempt" if exemption in {"active", "last day"} else "report")
 
 
 def test_the_full_product():
