@@ -1,0 +1,239 @@
+"""The commands: read what was asked for, call one use case, print what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+from collections.abc import Coroutine, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+
+from hubwarden.cli import screen, shapes
+from hubwarden.cli.surroundings import CommandError, Surroundings
+from hubwarden.domain.finding import Finding, State
+from hubwarden.domain.hub_id import HubId, NotAHubError
+from hubwarden.domain.jsons import JsonObject
+from hubwarden.service.approve import NoSuchFindingError, approve, reject
+from hubwarden.service.overview import Overview, overview
+from hubwarden.service.ports import Ports
+from hubwarden.service.recount import recount
+
+
+CLEAN: Final = 0
+TROUBLE: Final = 1
+DRIFT: Final = 2
+
+
+class Output(StrEnum):
+    """How something is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+_FindingId = Annotated[str, typer.Argument(metavar="FINDING", help="The id, as `findings` shows it.")]
+_Output = Annotated[Output, typer.Option(help="For people, or for programs.")]
+_Plan = Annotated[str, typer.Option(metavar="DIGEST", help="The plan, as `show` shows it.")]
+_By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the user who is signed in here.")]
+_Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with the finding.")]
+
+app = typer.Typer(
+    name="python -m hubwarden.cli", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; its exit code. A command line that is wrong is trouble, for 2 says that there is drift."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # What it says of the policy file is in our own words already.
+    logging.getLogger("hubwarden.bootstrap").setLevel(logging.CRITICAL)
+    try:
+        return int(app(arguments, standalone_mode=False) or CLEAN)
+    except typer.TyperException as error:
+        screen.complain(error.format_message())
+        screen.complain("--help says what can be asked for")
+    except typer.Abort:
+        screen.complain("nothing was decided and nothing was changed")
+    return TROUBLE
+
+
+@app.callback()
+def settings(
+    context: typer.Context,
+    settings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A local.settings.json; what the environment says goes before it."),
+    ] = None,
+) -> None:
+    """What hubwarden has found, and your word on it."""
+    around = context.ensure_object(Surroundings)
+    if settings is not None:
+        try:
+            around.lay_under(settings)
+        except CommandError as error:
+            _fail(error)
+
+
+@app.command()
+def findings(
+    context: typer.Context,
+    *,
+    all_: Annotated[bool, typer.Option("--all", help="Also what is resolved.")] = False,
+    output: _Output = Output.TABLE,
+) -> None:
+    """List the drifts, and what could not be judged.
+
+    Ends with 0 where all is well, 2 where there is drift, 1 where not all could be judged or something is wrong.
+    """
+    _run(_findings(context.obj, resolved=all_, output=output))
+
+
+@app.command()
+def show(context: typer.Context, finding: _FindingId, output: _Output = Output.TABLE) -> None:
+    """Show one finding: what was seen, what happened, and the plan that waits for a word."""
+    _run(_show(context.obj, finding, output))
+
+
+@app.command("approve")
+def approve_(
+    context: typer.Context,
+    finding: _FindingId,
+    *,
+    plan: _Plan = "",
+    reason: _Reason = "no reason given",
+    by: _By = None,
+) -> None:
+    """Say yes to a plan, and have it carried out. Without --plan it is shown, and you are asked."""
+    _run(_approve(context.obj, finding, plan, reason, by))
+
+
+@app.command("reject")
+def reject_(context: typer.Context, finding: _FindingId, *, plan: _Plan, reason: _Reason, by: _By = None) -> None:
+    """Say no to a plan: nothing is fixed until the drift has gone and come back."""
+    _run(_reject(context.obj, finding, plan, reason, by))
+
+
+@app.command()
+def count(
+    context: typer.Context,
+    hub: Annotated[str, typer.Argument(metavar="HUB", help="Its name, or its resource id.")],
+) -> None:
+    """Have a hub's devices counted now, instead of with the next regular count."""
+    _run(_count(context.obj, hub))
+
+
+def _run(work: Coroutine[Any, Any, int]) -> NoReturn:
+    try:
+        code = asyncio.run(work)
+    except CommandError as error:
+        _fail(error)
+    raise typer.Exit(code)
+
+
+def _fail(error: CommandError) -> NoReturn:
+    screen.complain(str(error))
+    raise typer.Exit(TROUBLE)
+
+
+async def _findings(around: Surroundings, *, resolved: bool, output: Output) -> int:
+    async with around.service() as service:
+        known = await overview(service.ports, resolved=resolved)
+        warnings: list[str] = (await service.on_health())["warnings"]
+    if output is Output.JSON:
+        _print(shapes.of_overview(known, warnings))
+    else:
+        screen.show_overview(known)
+    for warning in warnings:
+        screen.complain(warning)
+    return _code(known, warnings)
+
+
+def _code(known: Overview, warnings: Sequence[str]) -> int:
+    if known.drifting:
+        return DRIFT
+    return TROUBLE if known.not_judged or warnings else CLEAN
+
+
+async def _show(around: Surroundings, finding_id: str, output: Output) -> int:
+    async with around.service() as service:
+        finding = await _found(service.ports, finding_id)
+    if output is Output.JSON:
+        _print(shapes.of_finding_whole(finding))
+    else:
+        screen.show_finding(finding)
+    return CLEAN
+
+
+async def _approve(around: Surroundings, finding_id: str, plan: str, reason: str, by: str | None) -> int:
+    decider = around.decider(by)
+    async with around.service() as service:
+        seen = plan or _asked_for(around, await _found(service.ports, finding_id))
+        finding = await approve(service.ports, finding_id, plan=seen, by=decider, reason=_words(reason))
+    typer.echo(f"approved by {screen.plain(decider)}: the plan for {finding.hub.name} is carried out now")
+    return CLEAN
+
+
+def _asked_for(around: Surroundings, finding: Finding) -> str:
+    """The digest of the plan that was shown and agreed to; nobody approves what they have not seen."""
+    if finding.state is not State.AWAITING_APPROVAL or finding.proposal is None:
+        stands = f"it is {finding.state}: {finding.history[-1].reason}"
+        raise CommandError(f"finding {finding.id} does not wait for an approval, {stands}")
+    screen.show_proposal(finding, finding.proposal)
+    if not around.is_terminal():
+        raise CommandError(
+            f"nothing was decided: look at the plan, then say --plan {finding.proposal.digest} if it is right"
+        )
+    typer.confirm("Carry out this plan?", abort=True, err=True)
+    return finding.proposal.digest
+
+
+async def _reject(around: Surroundings, finding_id: str, plan: str, reason: str, by: str | None) -> int:
+    decider = around.decider(by)
+    async with around.service() as service:
+        finding = await reject(service.ports, finding_id, plan=plan, by=decider, reason=_words(reason))
+    typer.echo(f"rejected by {screen.plain(decider)}: {finding.hub.name} is left as it is")
+    return CLEAN
+
+
+async def _count(around: Surroundings, name: str) -> int:
+    async with around.service() as service:
+        hub = await _hub(service.ports, name)
+        await recount(service.ports, hub)
+    typer.echo(f"the devices of {hub.name} are counted now; `findings` tells what comes of it")
+    return CLEAN
+
+
+async def _found(ports: Ports, finding_id: str) -> Finding:
+    stored = await ports.findings.find(finding_id)
+    if stored is None:
+        raise NoSuchFindingError(f"there is no finding {finding_id}")
+    return stored.value
+
+
+async def _hub(ports: Ports, name: str) -> HubId:
+    """The hub of this resource id, or the known one of this name; no two hubs in Azure share one."""
+    try:
+        return HubId.parse(name)
+    except NotAHubError:
+        pass
+    for subscription in await ports.records.subscriptions():
+        async for record in ports.records.of_subscription(subscription):
+            if record.hub.name == name.lower():
+                return record.hub
+    raise CommandError(f"no hub named {name} is known: a sweep has to find it first, or give its resource id")
+
+
+def _words(reason: str) -> str:
+    words = " ".join(reason.split())
+    if not words:
+        raise CommandError("the reason is empty: it is kept with the finding, so say one")
+    return words
+
+
+def _print(content: JsonObject) -> None:
+    typer.echo(json.dumps(content, indent=2))
