@@ -118,6 +118,8 @@ def _checked_body(plan: Plan, snapshot: Snapshot) -> JsonObject:
 def solution_edit(plan: Plan, snapshot: Snapshot) -> tuple[str, JsonObject | None, JsonObject]:
     """The security solution that the plan writes: its id, its body as it was read (None: a new one), and after.
 
+    The id is as Azure spells it, so that the write does not change how.
+
     Raises:
         PlanError: the snapshot does not hold it as the plan says.
     """
@@ -127,7 +129,7 @@ def solution_edit(plan: Plan, snapshot: Snapshot) -> tuple[str, JsonObject | Non
     before = next((body for body in solutions if str(body.get("id")).lower() == solution), None)
     held: JsonObject = {} if before is None else {solution: before}
     after = cast("JsonObject", applied(changes, held, solution)[solution])
-    return solution, before, after
+    return solution if before is None else str(before["id"]), before, after
 
 
 def policy_edits(plan: Plan) -> tuple[PolicyEdit, ...]:
