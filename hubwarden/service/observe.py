@@ -13,7 +13,7 @@ from hubwarden.domain.jsons import ABSENT, JsonObject, get_at
 from hubwarden.domain.rule import Mode
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
 from hubwarden.service.census import census_settings, devices_facet
-from hubwarden.service.errors import ConflictError, DeniedError, PermanentError, TransientError
+from hubwarden.service.errors import ConflictError, DeniedError, HubGoneError, PermanentError, TransientError
 from hubwarden.service.ports import HubPort, HubRecord, Ports
 
 
@@ -131,5 +131,5 @@ async def _facet(hubs: HubPort, seen: Snapshot, facet: Facet) -> JsonObject | Un
         return Unread(str(error), error.missing_action)
     except PermanentError as error:
         return Unread(str(error))
-    except (TransientError, ConflictError) as error:
+    except (TransientError, ConflictError, HubGoneError) as error:
         return Unread(str(error), passing=True)

@@ -14,7 +14,7 @@ from hubwarden.domain.rule import Remediator, RuleSettings, Safety
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Unread
 from hubwarden.domain.verdict import Compliant, Drift, Unknown
-from hubwarden.service.errors import DeniedError, TransientError
+from hubwarden.service.errors import DeniedError, HubGoneError, TransientError
 from hubwarden.service.planning import policy_edits
 from hubwarden.service.ports import PolicyEdit
 from tests.unit.fakes import HUB, World, ask, policy
@@ -103,7 +103,7 @@ async def test_policies_that_could_not_be_read_are_not_remembered():
     assert world.record().verdicts == {"keys": "compliant"}
 
 
-@pytest.mark.parametrize("error", [DeniedError("403 logs"), TransientError("503 logs")])
+@pytest.mark.parametrize("error", [DeniedError("403 logs"), TransientError("503 logs"), HubGoneError("404 logs")])
 async def test_trouble_with_one_facet_hides_no_other_rule(error):
     world = world_with(TLS, LOGS, mode="report")
     world.hubs.change()
@@ -111,7 +111,7 @@ async def test_trouble_with_one_facet_hides_no_other_rule(error):
     await look(world)
     assert world.record().verdicts == {"tls-minimum": "drift", "logs": "unknown"}
     assert world.finding().state is State.REPORTED
-    assert bool(world.work.letters) is isinstance(error, TransientError), "what passes is asked for again"
+    assert bool(world.work.letters) is not isinstance(error, DeniedError), "what passes is asked for again"
 
 
 async def test_a_setting_is_written_and_proven_without_a_new_etag_of_the_hub():
