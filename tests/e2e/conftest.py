@@ -10,10 +10,25 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from detectors import RULES
 from hubwarden.domain.finding import Finding
 from local.azurite import why_azurite_cannot_run
-from local.scene import POLICY, RESOURCE_GROUP, hub_body
+from local.scene import RESOURCE_GROUP, hub_body
 from local.stack import AUDITOR, HUBWARDEN, SOMEBODY, SUBSCRIPTION, Options, Stack
+
+
+def _mode(rule_id: str) -> str:
+    return "auto" if rule_id == "tls-minimum" else '"off"'
+
+
+ONLY_TLS = "\n".join([
+    "version: 1",
+    "subscriptions:",
+    f"  - {SUBSCRIPTION}",
+    "rules:",
+    *(f"  {rule.id}:\n    mode: {_mode(rule.id)}" for rule in RULES),
+])  # fmt: skip
+"""The policy file of tests that are about what happens to a finding, and for which one rule will do."""
 
 
 class Scene:
@@ -83,5 +98,5 @@ async def scene(tmp_path_factory) -> AsyncIterator[Scene]:
     if reason := why_azurite_cannot_run():
         pytest.skip(reason)
     options = Options(transition=0.5, message_lease=5, claim=45)
-    async with Stack(tmp_path_factory.mktemp("stack"), POLICY, [], options) as stack:
+    async with Stack(tmp_path_factory.mktemp("stack"), ONLY_TLS, [], options) as stack:
         yield Scene(stack)

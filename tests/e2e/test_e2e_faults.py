@@ -11,8 +11,9 @@ import pytest
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue.aio import QueueClient
 
-from local.scene import POLICY, lower_tls
+from local.scene import lower_tls
 from local.stack import HUBWARDEN, SUBSCRIPTION, Options, Stack, StackError
+from tests.e2e.conftest import ONLY_TLS
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -74,7 +75,10 @@ async def test_a_missing_right_is_unknown_with_the_action_named_and_hides_no_oth
     await scene.sim.allow()
 
     last = await scene.stack.records.last_sweep()
-    assert last.summary.startswith(f"evaluated {everything.hubs - 1} of {everything.hubs} hubs")
+    assert last.summary.startswith(
+        f"evaluated {everything.hubs - 1} of {everything.hubs} facets on {everything.hubs - 1} of "
+        f"{everything.hubs} hubs, "
+    )
     [(path, reason)] = last.unknown.items()
     assert path.endswith("/hidden")
     assert "403 AuthorizationFailed" in reason
@@ -161,7 +165,7 @@ async def test_an_event_about_a_subscription_that_policy_does_not_name_touches_n
 
 
 async def test_a_broken_policy_file_is_said_clearly_and_no_event_is_lost(tmp_path):
-    broken = POLICY.replace("mode: auto", "mode: fast")
+    broken = ONLY_TLS.replace("mode: auto", "mode: fast")
     hubs = [{"id": f"{HUB}/quiet", "location": "westeurope", "properties": {"minTlsVersion": "1.0"}}]
     async with Stack(tmp_path, broken, hubs, Options(transition=0.2)) as stack:
         status, health = await stack.health()
@@ -180,7 +184,7 @@ async def test_a_broken_policy_file_is_said_clearly_and_no_event_is_lost(tmp_pat
 
 async def test_a_setting_that_is_wrong_ends_the_start_and_is_named(tmp_path):
     with pytest.raises(StackError, match="HUBWARDEN_CLAIM_SECONDS is '5'; allowed is 45 to 3600"):
-        async with Stack(tmp_path, POLICY, [], Options(claim=5)):
+        async with Stack(tmp_path, ONLY_TLS, [], Options(claim=5)):
             pass
 
 

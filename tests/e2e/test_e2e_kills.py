@@ -11,9 +11,9 @@ import pytest_asyncio
 
 from hubwarden.domain.hub_id import HubId
 from local.azurite import why_azurite_cannot_run
-from local.scene import POLICY, lower_tls
+from local.scene import lower_tls
 from local.stack import Options, Stack
-from tests.e2e.conftest import Scene, hub_path
+from tests.e2e.conftest import ONLY_TLS, Scene, hub_path
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -28,7 +28,7 @@ async def own(tmp_path_factory):
     if reason := why_azurite_cannot_run():
         pytest.skip(reason)
     options = Options(transition=0.5, message_lease=5, claim=45)
-    async with Stack(tmp_path_factory.mktemp("kills"), POLICY, [], options) as stack:
+    async with Stack(tmp_path_factory.mktemp("kills"), ONLY_TLS, [], options) as stack:
         yield Scene(stack)
 
 
