@@ -311,6 +311,8 @@ class Person:
         body = await self("GET", HUB_PATH, "2023-06-30")
         body["tags"]["shift"] = "night"
         body["properties"]["enableFileUploadNotifications"] = True
+        if body["properties"].get("minTlsVersion") == "":
+            del body["properties"]["minTlsVersion"]  # nobody can write that
         if policies:
             kept = (await self("POST", f"{HUB_PATH}/listkeys", "2023-06-30"))["value"]
             body["properties"]["authorizationPolicies"] = [*kept, *(policy(*item) for item in policies.items())]
