@@ -16,6 +16,17 @@ from hubwarden.service.messages import Message, Queue
 from hubwarden.service.ports import HubRecord, Stored, SweepRecord, Ticket
 
 
+class Meter:
+    """How often storage was asked, by all stores of a process; each time would be a round trip in Azure."""
+
+    def __init__(self) -> None:
+        self.round_trips = 0
+
+    def count(self) -> None:
+        """One more."""
+        self.round_trips += 1
+
+
 class Rows[K, V]:
     """Values by key. Each write gives a new etag, and is refused unless it names the one that is there."""
 
@@ -52,25 +63,30 @@ class Rows[K, V]:
 class MemoryFindings:
     """FindingStore."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
         self._hubs: dict[HubId, Rows[str, Finding]] = {}
 
     async def of_hub(self, hub: HubId) -> Sequence[Stored[Finding]]:
         """See FindingStore."""
+        self._meter.count()
         rows = self._hubs.get(hub)
         return rows.values() if rows else []
 
     async def find(self, finding_id: str) -> Stored[Finding] | None:
         """See FindingStore."""
+        self._meter.count()
         found = (rows.get(finding_id) for rows in self._hubs.values())
         return next((stored for stored in found if stored is not None), None)
 
     async def save(self, finding: Finding, etag: str | None) -> str:
         """See FindingStore."""
+        self._meter.count()
         return self._hubs.setdefault(finding.hub, Rows()).write(finding.id, finding, etag)
 
     async def everything(self) -> AsyncIterator[Finding]:
         """See FindingStore."""
+        self._meter.count()
         for rows in list(self._hubs.values()):
             for stored in rows.values():
                 yield stored.value
@@ -79,37 +95,45 @@ class MemoryFindings:
 class MemoryHubs:
     """HubStore."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
         self._subscriptions: dict[str, Rows[HubId, HubRecord]] = {}
         self._sweeps: list[SweepRecord] = []
 
     async def get(self, hub: HubId) -> Stored[HubRecord] | None:
         """See HubStore."""
+        self._meter.count()
         return self._of(hub.subscription).get(hub)
 
     async def save(self, record: HubRecord, etag: str | None) -> str:
         """See HubStore."""
+        self._meter.count()
         return self._of(record.hub.subscription).write(record.hub, record, etag)
 
     async def forget(self, hub: HubId) -> None:
         """See HubStore."""
+        self._meter.count()
         self._of(hub.subscription).delete(hub)
 
     async def of_subscription(self, subscription: str) -> AsyncIterator[HubRecord]:
         """See HubStore."""
+        self._meter.count()
         for stored in self._of(subscription).values():
             yield stored.value
 
     async def subscriptions(self) -> Sequence[str]:
         """See HubStore."""
+        self._meter.count()
         return sorted(subscription for subscription, rows in self._subscriptions.items() if rows.values())
 
     async def add_sweep(self, sweep: SweepRecord) -> None:
         """See HubStore."""
+        self._meter.count()
         self._sweeps.append(sweep)
 
     async def last_sweep(self) -> SweepRecord | None:
         """See HubStore."""
+        self._meter.count()
         return max(self._sweeps, key=lambda sweep: sweep.started_at, default=None)
 
     def _of(self, subscription: str) -> Rows[HubId, HubRecord]:
@@ -119,19 +143,23 @@ class MemoryHubs:
 class MemoryWork:
     """WorkQueue whose messages nobody takes; what a sweep leaves to do is counted, not done."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
         self._sent: dict[str, int] = {}
 
     async def send(self, message: Message, *, delay: timedelta = timedelta(0)) -> None:  # noqa: ARG002
         """See WorkQueue."""
+        self._meter.count()
         self._count(type(message).__name__)
 
     async def send_to_poison(self, queue: Queue, text: str) -> None:  # noqa: ARG002
         """See WorkQueue."""
+        self._meter.count()
         self._count(f"{queue}-poison")
 
     async def depths(self) -> Mapping[str, int]:
         """See WorkQueue."""
+        self._meter.count()
         return dict(self._sent)
 
     def _count(self, name: str) -> None:
@@ -141,28 +169,33 @@ class MemoryWork:
 class MemoryAudit:
     """AuditTrail."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
         self.lines: list[tuple[str, dict[str, Json]]] = []
 
     async def append(self, kind: str, details: Mapping[str, Json]) -> None:
         """See AuditTrail."""
+        self._meter.count()
         self.lines.append((kind, dict(details)))
 
 
 class MemoryTickets:
     """TicketSystem."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
         self._tickets: dict[str, Ticket] = {}
 
     async def open(self, ticket: Ticket) -> None:
         """See TicketSystem."""
+        self._meter.count()
         old = self._tickets.get(ticket.key)
         again = old.occurrences + (not old.is_open) if old else 1
         self._tickets[ticket.key] = replace(ticket, is_open=True, occurrences=again)
 
     async def close(self, key: str, note: str, at: datetime) -> bool:
         """See TicketSystem."""
+        self._meter.count()
         old = self._tickets.get(key)
         if old is None or not old.is_open:
             return False
@@ -171,4 +204,5 @@ class MemoryTickets:
 
     async def find_by_key(self, key: str) -> Ticket | None:
         """See TicketSystem."""
+        self._meter.count()
         return self._tickets.get(key)

@@ -14,7 +14,7 @@ from hubwarden.bootstrap import Hubwarden
 from hubwarden.service.ports import HubStore
 from local.bench.child import BenchError, answer, peak_megabytes
 from local.bench.in_flight import InFlight
-from local.bench.memory import MemoryAudit, MemoryFindings, MemoryHubs, MemoryTickets, MemoryWork
+from local.bench.memory import MemoryAudit, MemoryFindings, MemoryHubs, MemoryTickets, MemoryWork, Meter
 
 
 class OneToken:
@@ -42,8 +42,8 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
 
     The job has ``arm``, ``token``, ``policy`` (a path), ``hubs``, ``storage`` (a connection string or null) and
     ``count``: whether to count the requests in flight, which costs a little. The result has of each sweep when it
-    began and ended, on the machine's monotonic clock, and its seconds of CPU; then the peaks of memory and of
-    requests in flight.
+    began and ended, on the machine's monotonic clock, its seconds of CPU, and how often it asked
+    the storage in memory; then the peaks of memory and of requests in flight.
     """
     in_flight = InFlight()
     if job["count"]:
@@ -56,33 +56,35 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
         "HUBWARDEN_ARM_AUDIENCE": job["arm"],
         "HUBWARDEN_AUTHORITY": job["arm"],
     }
+    meter = Meter()
     records: HubStore
     if job["storage"]:
         records = TableHubs(StorageAccount(env))
         hubwarden = Hubwarden(env, credential=OneToken(job["token"]), records=records)
     else:
-        records = MemoryHubs()
-        hubwarden = _in_memory(env, job["token"], records)
-    sweeps = [await _sweep(hubwarden, records, job["hubs"]) for _ in range(2)]
+        records = MemoryHubs(meter)
+        hubwarden = _in_memory(env, job["token"], records, meter)
+    sweeps = [await _sweep(hubwarden, records, meter, job["hubs"]) for _ in range(2)]
     return {"sweeps": sweeps, "peak_megabytes": peak_megabytes(), "at_once": in_flight.peak}
 
 
-def _in_memory(env: dict[str, str], token: str, records: HubStore) -> Hubwarden:
+def _in_memory(env: dict[str, str], token: str, records: HubStore, meter: Meter) -> Hubwarden:
     return Hubwarden(
         env,
         credential=OneToken(token),
         records=records,
-        findings=MemoryFindings(),
-        work=MemoryWork(),
-        audit=MemoryAudit(),
-        tickets=MemoryTickets(),
+        findings=MemoryFindings(meter),
+        work=MemoryWork(meter),
+        audit=MemoryAudit(meter),
+        tickets=MemoryTickets(meter),
     )
 
 
-async def _sweep(hubwarden: Hubwarden, records: HubStore, hubs: int) -> dict[str, float]:
-    started, cpu = time.monotonic(), time.process_time()
+async def _sweep(hubwarden: Hubwarden, records: HubStore, meter: Meter, hubs: int) -> dict[str, float]:
+    before, started, cpu = meter.round_trips, time.monotonic(), time.process_time()
     await hubwarden.on_sweep()
     took = {"started": started, "ended": time.monotonic(), "cpu_seconds": time.process_time() - cpu}
+    took["round_trips"] = meter.round_trips - before
     record = await records.last_sweep()
     if record is None or not record.complete or record.evaluated != hubs or record.drifting:
         trouble = "nothing is recorded" if record is None else f"{record.summary}; {[*record.unknown.items()][:3]}"
