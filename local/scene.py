@@ -7,12 +7,21 @@ import json
 from typing import Any, Final, cast
 
 from azure.mgmt.iothub.aio import IotHubClient
+from azure.mgmt.monitor.aio import MonitorManagementClient
 
 from hubwarden.domain.jsons import JsonObject, with_value
+from local.azure_simulator.client import SimulatorClient
 from local.stack import SUBSCRIPTION, TENANT
 
 
 RESOURCE_GROUP: Final = "Plants"
+_WATCH: Final = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/Watch/providers"
+WORKSPACE: Final = f"{_WATCH}/Microsoft.OperationalInsights/workspaces/central"
+SOLUTION: Final = f"{_WATCH}/Microsoft.Security/iotSecuritySolutions/plants"
+SETTING: Final = "to-central"
+"""The diagnostic setting that the plants' own people made."""
+ROGUE: Final = "rogue"
+"""The shared access policy that nobody allowed."""
 
 POLICY: Final = f"""\
 version: 1
@@ -22,9 +31,15 @@ rules:
   tls-minimum:
     mode: auto
   diagnostics:
-    mode: "off"
+    mode: auto
+    settings:
+      destination: {WORKSPACE}
   sas-policies:
-    mode: "off"
+    mode: approve
+  defender-hub:
+    mode: ticket
+  defender-devices:
+    mode: ticket
 """
 
 
@@ -76,6 +91,22 @@ def hub_body(name: str, minimum: str = "1.2") -> dict[str, Any]:
 HUBS: Final = [hub_body("factory-north"), hub_body("factory-south"), hub_body("harbour")]
 
 
+async def furnish(sim: SimulatorClient) -> None:
+    """What makes the hubs compliant: logs that go somewhere, Defender, devices with agents."""
+    await sim.configure(query_lag_seconds=0.5)
+    await sim.add_destination(WORKSPACE)
+    names = [str(hub["id"]) for hub in HUBS]
+    solution = {"status": "Enabled", "workspace": WORKSPACE, "iotHubs": names}
+    await sim.add_security_solution({"id": SOLUTION, "properties": solution})
+    for hub in names:
+        logs = {"workspaceId": WORKSPACE, "logs": [{"categoryGroup": "allLogs", "enabled": True}]}
+        await sim.add_diagnostic_setting(hub, SETTING, logs)
+        await sim.add_devices(hub, 40, modules=[_AGENT])
+
+
+_AGENT: Final = {"id": "DefenderIotMicroAgent", "connection_state": "Connected"}
+
+
 async def read(arm: IotHubClient, name: str) -> JsonObject:
     """The hub as Azure returns it, as raw JSON."""
     text = await arm.iot_hub_resource.get(
@@ -86,7 +117,32 @@ async def read(arm: IotHubClient, name: str) -> JsonObject:
 
 async def lower_tls(arm: IotHubClient, name: str, version: str = "1.0") -> None:
     """Set minTlsVersion with an ordinary PUT, as a person with the Azure SDK would; returns when it is done."""
-    body = with_value(await read(arm, name), ("properties", "minTlsVersion"), version)
+    body = await read(arm, name)
+    await _put(arm, name, with_value(body, ("properties", "minTlsVersion"), version))
+
+
+async def add_policy(arm: IotHubClient, name: str, policy: str = ROGUE) -> None:
+    """Add a broad shared access policy, with listkeys and a PUT of the whole hub; returns when it is done."""
+    present: list[Any] = [
+        {"keyName": p.key_name, "primaryKey": p.primary_key, "secondaryKey": p.secondary_key, "rights": p.rights}
+        async for p in arm.iot_hub_resource.list_keys(RESOURCE_GROUP, name)
+    ]
+    new: Any = {"keyName": policy, "rights": "RegistryWrite, ServiceConnect, DeviceConnect"}
+    body = await read(arm, name)
+    await _put(arm, name, with_value(body, ("properties", "authorizationPolicies"), [*present, new]))
+
+
+async def remove_diagnostics(monitor: MonitorManagementClient, name: str, setting: str = SETTING) -> None:
+    """Delete a diagnostic setting with an ordinary DELETE."""
+    await monitor.diagnostic_settings.delete(hub_body(name)["id"], setting)
+
+
+async def add_bare_device(sim: SimulatorClient, name: str, device: str) -> None:
+    """Somebody registers a device that has no security agent; the hub's own topic tells of it."""
+    await sim.add_devices(hub_body(name)["id"], [device], created_now=True)
+
+
+async def _put(arm: IotHubClient, name: str, body: JsonObject) -> None:
     poller = await arm.iot_hub_resource.begin_create_or_update(
         RESOURCE_GROUP, name, json.dumps(body).encode(), if_match=str(body["etag"])
     )

@@ -19,6 +19,7 @@ import aiohttp
 
 from azure.identity.aio import ClientSecretCredential
 from azure.mgmt.iothub.aio import IotHubClient
+from azure.mgmt.monitor.aio import MonitorManagementClient
 
 from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.findings import TableFindings
@@ -127,21 +128,32 @@ class Stack:
         return f"{self.host['url']}/runtime/webhooks/eventgrid?functionName=on_azure_event"
 
     @property
+    def device_events_url(self) -> str:
+        """Where the hubs' own events are delivered to hubwarden."""
+        return f"{self.host['url']}/runtime/webhooks/eventgrid?functionName=on_device_event"
+
+    @property
+    def settings_file(self) -> Path:
+        """The app's local.settings.json; the command line takes it too."""
+        return self.folder / "local.settings.json"
+
+    @property
     def health_url(self) -> str:
         """The health page, with its key."""
         return f"{self.host['url']}/api/health?code={self.host['function_keys']['health']}"
 
     async def start_host(self) -> None:
         """Start the functions host and have events delivered to it."""
-        settings = self.folder / "local.settings.json"
-        settings.write_text(json.dumps(self._local_settings(), indent=2), encoding="utf-8")
+        self.settings_file.write_text(json.dumps(self._local_settings(), indent=2), encoding="utf-8")
         self._host, self.host = await self._launch(
             "host",
-            *("local.functions_host", "--app-dir", str(ROOT), "--settings", str(settings)),
+            *("local.functions_host", "--app-dir", str(ROOT), "--settings", str(self.settings_file)),
             *("--port", str(self.options.port), "--enable-auth"),
             *("--message-lease", str(self.options.message_lease)),
         )
-        await self.sim.subscribe(f"{self.events_url}&code={self.host['eventgrid_key']}", name="hubwarden")
+        code = self.host["eventgrid_key"]
+        await self.sim.subscribe(f"{self.events_url}&code={code}", name="hubwarden")
+        await self.sim.subscribe(f"{self.device_events_url}&code={code}", name="hubwarden-devices", topic="hub")
 
     async def kill_host(self) -> None:
         """SIGKILL: what a crash of the instance looks like."""
@@ -169,6 +181,13 @@ class Stack:
     def arm_as(self, person: Person) -> IotHubClient:
         """azure-mgmt-iothub, signed in as this person; closed with the stack."""
         credential, client = signed_in(self.arm, self.ca_file, person)
+        self._closing.push_async_callback(credential.close)
+        self._closing.push_async_callback(client.close)
+        return client
+
+    def monitor_as(self, person: Person) -> MonitorManagementClient:
+        """azure-mgmt-monitor, signed in as this person; closed with the stack."""
+        credential, client = signed_in_to_monitor(self.arm, self.ca_file, person)
         self._closing.push_async_callback(credential.close)
         self._closing.push_async_callback(client.close)
         return client
@@ -243,7 +262,21 @@ class Stack:
 
 def signed_in(arm: str, ca_file: str, person: Person) -> tuple[ClientSecretCredential, IotHubClient]:
     """azure-mgmt-iothub for this person, and the credential under it; both are the caller's to close."""
-    credential = ClientSecretCredential(
+    credential = _credential(arm, ca_file, person)
+    client = IotHubClient(credential, SUBSCRIPTION, polling_interval=0.2, **_towards(arm, ca_file))
+    return credential, client
+
+
+def signed_in_to_monitor(
+    arm: str, ca_file: str, person: Person
+) -> tuple[ClientSecretCredential, MonitorManagementClient]:
+    """azure-mgmt-monitor, as ``signed_in``."""
+    credential = _credential(arm, ca_file, person)
+    return credential, MonitorManagementClient(credential, SUBSCRIPTION, **_towards(arm, ca_file))
+
+
+def _credential(arm: str, ca_file: str, person: Person) -> ClientSecretCredential:
+    return ClientSecretCredential(
         TENANT,
         person.client_id,
         person.secret,
@@ -251,15 +284,10 @@ def signed_in(arm: str, ca_file: str, person: Person) -> tuple[ClientSecretCrede
         disable_instance_discovery=True,
         connection_verify=ca_file,
     )
-    client = IotHubClient(
-        credential,
-        SUBSCRIPTION,
-        base_url=arm,
-        credential_scopes=[f"{arm}/.default"],
-        connection_verify=ca_file,
-        polling_interval=0.2,
-    )
-    return credential, client
+
+
+def _towards(arm: str, ca_file: str) -> dict[str, Any]:
+    return {"base_url": arm, "credential_scopes": [f"{arm}/.default"], "connection_verify": ca_file}
 
 
 def _principal(person: Person) -> dict[str, Any]:

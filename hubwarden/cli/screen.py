@@ -85,7 +85,7 @@ def show_finding(finding: Finding) -> None:
 def show_proposal(finding: Finding, proposal: Proposal) -> None:
     """The plan that waits for a decision: what it changes, what to know before, and how to decide."""
     out = console()
-    out.print(Text(f"\nThe plan for {finding.hub.name}, which nothing was done of yet", style="bold"))
+    out.print(Text(f"\nThe plan for {finding.hub.name}, of which nothing was done yet", style="bold"))
     for change in proposal.changes:
         out.print(Text(f"  {plain(change_text(change))}"), soft_wrap=True)
     for warning in proposal.warnings:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -33,28 +34,43 @@ def demo(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_demo_plays_all_four_acts_and_writes_its_report():
+FIXED = ["open", "approved", "executing", "verifying", "resolved"]
+STATES = {
+    "factory-north": {"tls-minimum": FIXED, "diagnostics": FIXED},
+    "factory-south": {"tls-minimum": FIXED, "sas-policies": ["open", "awaiting_approval", *FIXED[1:]]},
+    "harbour": {
+        "defender-devices": ["open", "ticketed"],
+        "tls-minimum": ["open", "approved", "executing", "ticketed"],
+    },
+}
+
+
+def test_the_demo_plays_all_four_drifts_and_writes_its_report():
     REPORT.unlink(missing_ok=True)
     process = demo()
     told, _ = process.communicate(timeout=120)
     assert process.returncode == 0, told
     assert "All of it happened" in told
     assert "\x1b[" not in told, "plain where there is no terminal"
+    assert "approved by" in told
+    assert "Note: Whether anybody used its keys cannot be seen in Azure." in told
 
     report = json.loads(REPORT.read_text())
     assert report["ok"] is True
-    states = {name: hub["states"] for name, hub in report["hubs"].items()}
-    assert states == {
-        "factory-north": ["open", "approved", "executing", "verifying", "resolved"],
-        "factory-south": ["open", "approved", "executing", "verifying", "resolved"],
-        "harbour": ["open", "approved", "executing", "ticketed"],
+    hubs = report["hubs"]
+    states = {
+        name: {rule: finding["states"] for rule, finding in hub["findings"].items()} for name, hub in hubs.items()
     }
-    versions = {name: hub["hub_read_back"]["properties"]["minTlsVersion"] for name, hub in report["hubs"].items()}
+    assert states == STATES
+    versions = {name: hub["hub_read_back"]["properties"]["minTlsVersion"] for name, hub in hubs.items()}
     assert versions == {"factory-north": "1.2", "factory-south": "1.2", "harbour": "1.0"}
-    assert "ScopeLocked" in report["hubs"]["harbour"]["ticket"]
-    assert report["hubs"]["factory-north"]["cost"]["arm_calls_to_put"] <= 4
-    for hub in report["hubs"].values():
-        times = [line["at"][:26] for line in hub["timeline"]]
+    assert "ScopeLocked" in hubs["harbour"]["findings"]["tls-minimum"]["ticket"]
+    assert [device["deviceId"] for device in hubs["harbour"]["devices_not_covered"]] == ["crane-7"]
+    assert [setting["name"] for setting in hubs["factory-north"]["diagnostic_settings"]] == ["hubwarden"]
+    assert hubs["factory-north"]["cost"]["arm_calls_to_put"] <= 7
+    assert hubs["factory-north"]["cost"]["seconds_to_put"] > 0
+    for hub in hubs.values():
+        times = [datetime.fromisoformat(line["at"]) for line in hub["timeline"]]
         assert len(times) > 4
         assert times == sorted(times)
     assert processes_of(process.pid) == []
@@ -77,28 +93,47 @@ def test_whatever_ends_it_no_process_is_left_behind(how):
     assert left == []
 
 
-def test_the_commands_that_it_prints_work():
+def test_the_commands_that_it_prints_work_and_so_do_the_other_drifts():
     process = demo("--no-script")
     assert process.stdout is not None
     commands = []
     try:
         for line in process.stdout:
-            if line.startswith("  curl") or " -m local.play" in line:
+            if line.startswith("  curl") or " -m " in line:
                 commands.append(line.strip())
             if "Ctrl-C ends it all" in line:
                 break
-        assert len(commands) == 3
-        if shutil.which("curl") is None:
-            commands = commands[1:]
-        told = [
-            subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-            for command in commands
-        ]
-        assert "Robin Example has set minTlsVersion" in told[-2]
-        assert "hub" in told[-1]
+        assert len(commands) == 4
+        curl, lower, show, findings = commands
+        if shutil.which("curl") is not None:
+            assert '"ready": true' in told_by(curl)
+        assert "Robin Example has set minTlsVersion" in told_by(lower)
+        assert "hub" in told_by(show)
+        python = lower.partition(" -m ")[0]
+        assert "shared access policy rogue" in told_by(f"{python} -m local.play rogue factory-south")
+        assert "deleted the diagnostic setting" in told_by(f"{python} -m local.play unlog harbour")
+        count = told_by(f"{python} -m local.play device harbour").splitlines()[-1]
+        wanted = {"tls-minimum", "sas-policies", "diagnostics", "defender-devices"}
+        assert "sweep has begun" in told_by(f"{python} -m local.play sweep")
+        time.sleep(2)
+        assert "are counted now" in told_by(count)
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline and (left := wanted - rules_of(findings)):
+            time.sleep(1)
+        assert left == set()
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=20)
+
+
+def told_by(command: str) -> str:
+    return subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def rules_of(findings: str) -> set[str]:
+    command = f"{findings} --all --output json"
+    told = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    return {finding["rule"] for finding in json.loads(told.stdout)["findings"]}
 
 
 def processes_of(parent: int) -> list[int]:
