@@ -1,4 +1,4 @@
-"""What every remediator is proven on: the real adapter on a simulator, a hub that is right in everything, and drifts.
+"""What every remediator is proven on: the real adapter, a hub that is right in everything, and ways to drift.
 
 ``PROOFS`` has an entry for each rule with a fix; a new one is not tested by hand but put into it.
 """
@@ -57,6 +57,7 @@ SECOND = f"{GROUP}/Microsoft.Security/iotSecuritySolutions/Second"
 
 OWNER = "RegistryWrite, ServiceConnect, DeviceConnect"
 ALL_LOGS = [{"categoryGroup": "allLogs", "enabled": True}]
+AUDIT = [{"categoryGroup": "audit", "enabled": True}]
 
 # What only Azure sets, and changes at each write.
 _AZURES = ("etag", "systemData")
@@ -95,7 +96,7 @@ class Site:
     settings: dict[str, dict[str, Any]] = field(
         default_factory=lambda: {
             "to-logs": {"workspaceId": LOGS, "logs": ALL_LOGS},
-            "archive": {"storageAccountId": STORE, "logs": [{"categoryGroup": "audit", "enabled": True}]},
+            "archive": {"storageAccountId": STORE, "logs": AUDIT},
         }
     )
     solutions: dict[str, dict[str, Any]] = field(
@@ -119,7 +120,9 @@ class Site:
             sim.add_diagnostic_setting(HUB_PATH, name, properties)
         sim.add_diagnostic_setting(NEIGHBOUR, "to-logs", {"workspaceId": LOGS, "logs": ALL_LOGS})
         for id_, properties in self.solutions.items():
-            sim.add_security_solution({"id": id_, "tags": {"team": "flow"}, "properties": new_properties(properties)})
+            sim.add_security_solution(
+                {"id": id_, "tags": {"team": "flow"}, "properties": new_properties(properties)}
+            )
 
 
 def _defaults(hub: str) -> list[dict[str, str]]:
@@ -129,7 +132,9 @@ def _defaults(hub: str) -> list[dict[str, str]]:
 def _body(hub: str, properties: Mapping[str, Any]) -> dict[str, Any]:
     """A hub with keys in two places, and with what no SDK knows."""
     storage = f"DefaultEndpointsProtocol=https;AccountName=uploads;AccountKey={derived_key(f'{hub}/storage')}"
-    queue = f"Endpoint=sb://q.servicebus.windows.net:5671/;SharedAccessKeyName=send;SharedAccessKey={derived_key(hub)}"
+    queue = (
+        f"Endpoint=sb://q.servicebus.windows.net:5671/;SharedAccessKeyName=send;SharedAccessKey={derived_key(hub)}"
+    )
     events = [{"id": "e1", "name": "e", "connectionString": f"{queue};EntityPath=e", "resourceGroup": "Plant"}]
     empty: dict[str, Any] = {"serviceBusQueues": [], "serviceBusTopics": [], "storageContainers": []}
     fallback = {"name": "$fallback", "source": "DeviceMessages", "condition": "true", "endpointNames": ["events"]}
@@ -258,9 +263,8 @@ class Warden(World):
         self.sim = sim
         self.hubs = hubs(self)
         off = {rule.id: {"mode": "off"} for rule in detectors.RULES}
-        self.policy = _policy(json.dumps({
-            "version": 1, "subscriptions": [SUBSCRIPTION], "rules": off | dict(rules), "accept_risk": [*REMEDIATORS],
-        }))  # fmt: skip
+        text = {"version": 1, "subscriptions": [SUBSCRIPTION], "rules": {**off, **rules}}
+        self.policy = _policy(json.dumps({**text, "accept_risk": [*REMEDIATORS]}))
 
     async def handle(self, message: Any) -> Any:
         """Azure is done with a write by the time at which it is looked for again."""
@@ -304,7 +308,7 @@ class Person:
         headers = {"Authorization": f"Bearer {self.sim.issue_token(PERSON)}"}
         url = f"{self.sim.url}{path}?api-version={version}"
         async with self.session.request(method, url, json=body, headers=headers) as answer:
-            return await answer.json() if answer.status < 300 else None  # noqa: PLR2004
+            return await answer.json() if answer.status < 300 else None
 
     async def change_hub(self, **policies: str) -> None:
         """Change a tag and a property, and add these policies; it is done at once."""
@@ -358,7 +362,9 @@ async def warden(sim: AzureSimulator, rules: Mapping[str, Any]) -> AsyncIterator
     cloud = Cloud(sim.url, sim.audience, sim.authority, custom=True)
     async with credential:
         made = Warden(
-            sim, lambda w: Meddled(cloud, credential, transport, lambda: w.clock.at.timestamp(), w.clock.now), rules
+            sim,
+            lambda w: Meddled(cloud, credential, transport, lambda: w.clock.now().timestamp(), w.clock.now),
+            rules,
         )
         try:
             yield made
@@ -457,8 +463,10 @@ def _no_solution(site: Site) -> None:
     del site.solutions[SOLUTION]
 
 
+_OFF_LOGS = [{"categoryGroup": "allLogs", "enabled": False}]
 _ONLY_CONNECTIONS = [{"category": "Connections", "enabled": True}, {"category": "Routes", "enabled": False}]
 _OFF = recommended(IoT_SharedCredentials="Disabled")
+_RECOMMENDATION: Path = ("recommendationsConfiguration", "iot_sharedcredentials", "status")
 
 PROOFS: Mapping[str, Proof] = {
     "tls-minimum": Proof(
@@ -476,12 +484,10 @@ PROOFS: Mapping[str, Proof] = {
             "wrong destination": _logs("to-logs"),
             "nothing set": _logs("to-logs", "archive"),
             "category missing": _logs(to_logs={"workspaceId": LOGS, "logs": _ONLY_CONNECTIONS}),
-            "disabled": _logs(to_logs={"workspaceId": LOGS, "logs": [{"categoryGroup": "allLogs", "enabled": False}]}),
+            "disabled": _logs(to_logs={"workspaceId": LOGS, "logs": _OFF_LOGS}),
             "destination gone": _logs(to_logs={"workspaceId": LOST, "logs": ALL_LOGS}),
             "ours changed": _logs("to-logs", hubwarden={"workspaceId": LOGS, "logs": _ONLY_CONNECTIONS}),
-            "beside Azure Policy": _logs(
-                "to-logs", setByPolicy_x={"workspaceId": LOGS, "logs": [{"categoryGroup": "audit", "enabled": True}]}
-            ),
+            "beside Azure Policy": _logs("to-logs", setByPolicy_x={"workspaceId": LOGS, "logs": AUDIT}),
         },
         meddle=lambda somebody: somebody.take_a_category(),
     ),
@@ -496,7 +502,9 @@ PROOFS: Mapping[str, Proof] = {
         scenes={
             "unlisted and broad": _rights(("contractor",), contractor=OWNER),
             "default widened": _rights(("service", "rights"), service="RegistryWrite, ServiceConnect"),
-            "allowed widened": _rights(("backend", "rights"), backend="RegistryRead, ServiceConnect, DeviceConnect"),
+            "allowed widened": _rights(
+                ("backend", "rights"), backend="RegistryRead, ServiceConnect, DeviceConnect"
+            ),
             "two at once": _rights(
                 ("contractor",), ("device", "rights"), contractor=OWNER, device="ServiceConnect, DeviceConnect"
             ),
@@ -514,11 +522,11 @@ PROOFS: Mapping[str, Proof] = {
             "disabled": _solved(("status",), status="Disabled"),
             "no workspace": _solved(("workspace",), workspace=None),
             "recommendation off": _solved(
-                ("recommendationsConfiguration", "iot_sharedcredentials", "status"), recommendationsConfiguration=_OFF
+                _RECOMMENDATION, recommendationsConfiguration=_OFF
             ),
             "everything at once": _solved(
                 ("iotHubs", HUB.path), ("status",), ("workspace",),
-                ("recommendationsConfiguration", "iot_sharedcredentials", "status"),
+                _RECOMMENDATION,
                 iotHubs=[NEIGHBOUR], status="Disabled", workspace=None, recommendationsConfiguration=_OFF,
             ),
             "no solution": Scene(_no_solution, (OF_SOLUTION[:2],)),
@@ -533,6 +541,8 @@ SCENES = [(rule_id, name) for rule_id, proof in PROOFS.items() for name in proof
 def sections(scenes: Mapping[str, Scene], modes: Mapping[str, str] | str = "auto") -> dict[str, Any]:
     """A policy file's sections for all rules with a fix: as in these scenes, or as in a rule's first one."""
     return {
-        rule_id: proof.section(scenes.get(rule_id, proof.first), modes if isinstance(modes, str) else modes[rule_id])
+        rule_id: proof.section(
+            scenes.get(rule_id, proof.first), modes if isinstance(modes, str) else modes[rule_id]
+        )
         for rule_id, proof in PROOFS.items()
     }

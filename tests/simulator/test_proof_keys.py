@@ -1,5 +1,6 @@
-"""Keys of the simulator are recognisable. After fixes and failures of every kind none is anywhere but on its way to
-the hub; and each place is looked into in a way that would find one.
+"""The simulator's keys are recognisable: after fixes and failures none is anywhere but on its way to the hub.
+
+Each place is looked into in a way that would find one.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import logging
 import traceback
 
 from dataclasses import replace
-
-import pytest
 
 from azure.core.exceptions import ServiceResponseError
 from azure.mgmt.iothub.v2023_06_30.aio.operations import IotHubResourceOperations
@@ -113,7 +112,9 @@ async def test_no_request_but_the_write_of_the_hub_holds_a_key(monkeypatch):
         ours = [entry for entry in sim.requests(bodies=True) if entry["client_id"] in {WARDEN, None}]
         holding = [(entry["method"], entry["path"].lower()) for entry in ours if found(json.dumps(entry))]
         assert {*holding} == {HUB_PUT}
-        with_policies = [e for e in ours if e["body"] and "authorizationPolicies" in e["body"].get("properties", {})]
+        with_policies = [
+            e for e in ours if e["body"] and "authorizationPolicies" in e["body"].get("properties", {})
+        ]
         assert len(holding) == len(with_policies), "a write that does not edit policies sends no key at all"
         async with person(sim) as somebody:
             body = {"location": "westeurope", "properties": {"displayName": KEY, "iotHubs": []}}

@@ -32,7 +32,7 @@ def touches(*rules):
 
 
 def requests_for(*rules):
-    """How many requests these fixes need when they are made at once: one for each kind of thing that is written."""
+    """How many requests these fixes need when they are made at once: one for each kind of thing written."""
     return len({root[0] for root in touches(*rules)})
 
 
@@ -83,7 +83,7 @@ async def test_any_order_of_two_fixes_comes_to_the_same_keys_included(one, other
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
 async def test_fixes_that_are_approved_together_are_one_request_for_each_thing_that_is_written(one, other):
-    """A yes holds for the hub as it was: what our own write of the hub has made another plan is asked about again."""
+    """A yes holds for the hub as it was: where our own write made another plan of it, that is asked about."""
     async with azure(*drifts(one, other)) as sim, warden(sim, sections({}, "approve")) as world:
         before = everything(sim)
         await world.settle()

@@ -1,4 +1,4 @@
-"""What every remediator must pass on Azure as it is: it ends its own drift, touches nothing else, and then rests."""
+"""What every remediator must pass: it ends its own drift, touches nothing else, and then rests."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ async def test_a_fix_touches_what_it_declares_and_of_that_only_the_drift(rule_id
     assert {path for path in touched if not under(path, *declared(REMEDIATORS[rule_id]))} == set()
     assert {path for path in touched if not under(path, *scene.touches)} == set()
     assert {root for root in scene.touches if not any(under(path, root) for path in touched)} == set()
-    assert {path[:2] for path in changed} == {root[:2] for root in scene.touches}, "nor is any other written as it was"
+    assert {path[:2] for path in changed} == {root[:2] for root in scene.touches}, (
+        "nor is any other written as it was"
+    )
     assert len(writes(sim)) == 1
 
 

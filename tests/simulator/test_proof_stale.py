@@ -108,7 +108,9 @@ async def test_what_was_approved_is_carried_out_as_it_was_or_asked_about_again(r
             await world.approve(rule_id)
             await world.settle()
         else:
-            assert scene.touches[0][0] == "solutions", "each change of a hub or its settings makes another plan of it"
+            assert scene.touches[0][0] == "solutions", (
+                "each change of a hub or its settings makes another plan of it"
+            )
             assert {finding.attempt.digest for finding in world.findings.all} == approved
         assert meddling.lost == set()
         assert all(under(path, *scene.touches) for path in meddling.fixed)
