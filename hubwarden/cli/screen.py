@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 from collections.abc import Iterator, Sequence
@@ -33,8 +34,9 @@ _COLOURS: Final = {
 
 
 def console() -> Console:
-    """The standard output; where it is no terminal, lines are not cut to 80 columns."""
-    return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False, emoji=False)
+    """The standard output; where it is no terminal, lines are not cut to 80 columns unless COLUMNS says so."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if known else _WIDE, highlight=False, markup=False, emoji=False)
 
 
 def plain(text: str) -> str:

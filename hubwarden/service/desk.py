@@ -98,7 +98,7 @@ def _asked(finding: Finding, proposal: Proposal) -> list[str]:
         *(f"  {change_text(change)}" for change in proposal.changes),
         *(f"  Note: {warning}" for warning in proposal.warnings),
         f"To approve it: python -m hubwarden.cli approve {finding.id} --plan {proposal.digest}",
-        f"To reject it: python -m hubwarden.cli reject {finding.id} --plan {proposal.digest}",
+        f"To reject it: python -m hubwarden.cli reject {finding.id} --plan {proposal.digest} --reason TEXT",
     ]
 
 
