@@ -135,7 +135,6 @@ class _Acts:
         finding = await self._followed(name, "sas-policies")
         self._story.expect(finding.state is State.AWAITING_APPROVAL, "it waits for a person; nothing was changed")
         assert finding.proposal is not None
-        await self._cli("findings", ends_with=2)
         await self._cli("show", finding.id, ends_with=0)
         decision = ("approve", finding.id, "--plan", finding.proposal.digest, "--reason", "nobody knows it")
         await self._cli(*decision, ends_with=0)

@@ -65,7 +65,7 @@ async def run(*, script: bool, keep: bool) -> int:
     started = datetime.now(UTC)
     failure: str | None = None
     try:
-        async with Stack(FOLDER, POLICY, HUBS, Options()) as stack:
+        async with Stack(FOLDER, POLICY, HUBS, Options(transition=0.5)) as stack:
             await furnish(stack.sim)
             console.print(f"Azurite, the Azure simulator and the Function App are up ({_seconds(started)} s)")
             if script:

@@ -183,7 +183,7 @@ def _asked_for(around: Surroundings, finding: Finding) -> str:
     if finding.state is not State.AWAITING_APPROVAL or finding.proposal is None:
         stands = f"it is {finding.state}: {finding.history[-1].reason}"
         raise CommandError(f"finding {finding.id} does not wait for an approval, {stands}")
-    screen.show_proposal(finding, finding.proposal)
+    screen.show_finding(finding)
     if not around.is_terminal():
         raise CommandError(
             f"nothing was decided: look at the plan, then say --plan {finding.proposal.digest} if it is right"

@@ -25,12 +25,8 @@ from hubwarden.service.overview import Overview
 
 
 _WIDE: Final = 200
-_COLOURS: Final = {
-    Severity.CRITICAL: "bold red",
-    Severity.HIGH: "red",
-    Severity.MEDIUM: "yellow",
-    Severity.LOW: "",
-}
+_COLOURS: Final = {Severity.CRITICAL: "bold red", Severity.HIGH: "red", Severity.MEDIUM: "yellow"}
+_COLUMNS: Final = ("finding", "severity", "hub", "rule", "subject", "state", "since (UTC)", "seen")
 
 
 def console() -> Console:
@@ -71,7 +67,7 @@ def show_overview(overview: Overview) -> None:
 def show_finding(finding: Finding) -> None:
     """All that there is to say of one finding."""
     out = console()
-    facts = _grid()
+    facts = _grid(width=2)
     for name, value in _facts(finding):
         facts.add_row(Text(name, style="bold"), Text(plain(value)))
     out.print(facts)
@@ -81,10 +77,10 @@ def show_finding(finding: Finding) -> None:
         steps.add_row(Text(_at(step.at)), Text(step.state.value), Text(plain(step.reason)))
     out.print(steps)
     if finding.state is State.AWAITING_APPROVAL and finding.proposal is not None:
-        show_proposal(finding, finding.proposal)
+        _show_proposal(finding, finding.proposal)
 
 
-def show_proposal(finding: Finding, proposal: Proposal) -> None:
+def _show_proposal(finding: Finding, proposal: Proposal) -> None:
     """The plan that waits for a decision: what it changes, what to know before, and how to decide."""
     out = console()
     out.print(Text(f"\nThe plan for {finding.hub.name}, of which nothing was done yet", style="bold"))
@@ -98,14 +94,13 @@ def show_proposal(finding: Finding, proposal: Proposal) -> None:
 
 
 def _findings(findings: Sequence[Finding]) -> Table:
-    table = Table(
-        "finding", "severity", "hub", "rule", "subject", "state", "since", "seen", box=None, pad_edge=False
-    )
+    table = _grid(*_COLUMNS)
     table.columns[0].no_wrap = True
     for finding in findings:
         cells = (finding.hub.name, finding.rule_id, finding.subject, finding.state.value)
         severity = Text(finding.severity.value, style=_COLOURS.get(finding.severity, ""))
-        since, seen = Text(_at(finding.first_seen)), Text(str(finding.occurrences))
+        since = Text(f"{finding.first_seen.astimezone(UTC):%Y-%m-%d %H:%M}")
+        seen = Text(str(finding.occurrences))
         table.add_row(Text(finding.id), severity, *(Text(plain(cell)) for cell in cells), since, seen)
     return table
 
@@ -137,8 +132,12 @@ def _value(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _grid() -> Table:
-    return Table(box=None, show_header=False, pad_edge=False)
+def _grid(*columns: str, width: int = 3) -> Table:
+    """A table without lines; with no columns named, of so many. What is too long is folded, and never cut."""
+    table = Table(box=None, show_header=bool(columns), pad_edge=False)
+    for name in columns or ("",) * width:
+        table.add_column(name, overflow="fold")
+    return table
 
 
 def _name(path: str) -> str:

@@ -114,7 +114,7 @@ def test_a_drift_ends_with_2_and_is_listed_with_all_that_one_sorts_by(desk):
     assert result.exit_code == 2
     [line] = [line for line in result.stdout.splitlines() if line.startswith("f-")]
     assert line.split()[:5] == [desk.world.finding().id, "high", "hub-1", "tls-minimum", "awaiting_approval"]
-    assert "2026-11-23 09:00:00 UTC" in line
+    assert "2026-11-23 09:00" in line
     assert line.split()[-1] == "1"
 
 
@@ -285,6 +285,14 @@ def test_the_json_of_show_holds_everything(desk):
     assert [step["state"] for step in told["history"]] == ["open", "awaiting_approval"]
     assert told["approval"] is None
     assert told["evidence"]
+
+
+def test_on_a_narrow_screen_nothing_is_cut(desk):
+    for command in (("findings",), ("show", desk.world.finding().id)):
+        narrow = CliRunner(env={"COLUMNS": "60"}).invoke(app, command, obj=desk.around).stdout
+        assert "…" not in narrow
+    assert HUB.name in "".join(narrow.split())
+    assert HUB.path in "".join(narrow.split())
 
 
 # --- approve and reject
