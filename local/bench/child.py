@@ -18,6 +18,7 @@ from typing import Any, Final
 _ROOT: Final = Path(__file__).parents[2]
 _PATIENCE: Final = 600
 _START: Final = 60
+_TROUBLE: Final = "trouble"
 
 
 class BenchError(RuntimeError):
@@ -35,7 +36,10 @@ async def result_of(*command: str, job: Any = None, env: Mapping[str, str] | Non
         raise
     if process.returncode != 0:
         raise BenchError(f"{' '.join(command)[:200]} ended with {process.returncode}:\n{errors.decode()[-3000:]}")
-    return json.loads(told.splitlines()[-1])
+    result = json.loads(told.splitlines()[-1])
+    if isinstance(result, dict) and _TROUBLE in result:
+        raise BenchError(result[_TROUBLE])
+    return result
 
 
 @contextlib.asynccontextmanager
@@ -55,7 +59,11 @@ async def server(*command: str) -> AsyncIterator[dict[str, Any]]:
 
 def answer(work: Callable[[Any], Awaitable[Any]]) -> None:
     """The other side of ``result_of``: do the job that stands on stdin, and say what it came to."""
-    print(json.dumps(asyncio.run(_awaited(work, json.load(sys.stdin)))))
+    try:
+        result = asyncio.run(_awaited(work, json.load(sys.stdin)))
+    except BenchError as error:
+        result = {_TROUBLE: str(error)}
+    print(json.dumps(result))
 
 
 def peak_megabytes() -> float:
