@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Self
@@ -186,12 +187,12 @@ def _categories(
         for category, groups in sorted(reported.items())
         for group in _list(groups, "a category's groups")
     ]
-    members = {
-        group.lower(): frozenset(category.lower() for category, other in pairs if other.lower() == group.lower())
-        for _, group in pairs
-    }
+    members: defaultdict[str, set[str]] = defaultdict(set)
+    for category, group in pairs:
+        members[group.lower()].add(category.lower())
     categories = {category.lower(): category for category in sorted(reported)}
-    return categories, {group.lower(): group for _, group in sorted(pairs)}, members
+    groups = {group.lower(): group for _, group in sorted(pairs)}
+    return categories, groups, {group: frozenset(found) for group, found in members.items()}
 
 
 def _setting(item: Any, members: Mapping[str, frozenset[str]]) -> Setting:

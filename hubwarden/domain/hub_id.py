@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 
@@ -35,18 +36,14 @@ class HubId:
         for field in ("subscription", "resource_group", "name"):
             object.__setattr__(self, field, _lower(getattr(self, field)))
 
-    @classmethod
-    def parse(cls, resource_id: str) -> HubId:
+    @staticmethod
+    def parse(resource_id: str) -> HubId:
         """Find the hub in its own id, a child's id or an extension resource's id, in any casing.
 
         Raises:
             NotAHubError: the id is of another resource type, malformed, or no id at all.
         """
-        match = _HUB.fullmatch(resource_id)
-        if match is None or match["resource_group"].endswith(".") or _climbs(match["rest"] or ""):
-            shown = resource_id if len(resource_id) <= 200 else f"{resource_id[:200]}…"  # noqa: PLR2004
-            raise NotAHubError(f"not an IoT Hub or a part of one: {shown!r}")
-        return cls(match["subscription"], match["resource_group"], match["name"])
+        return _parsed(resource_id)
 
     @property
     def path(self) -> str:
@@ -60,8 +57,20 @@ class HubId:
         return self.path
 
 
+@lru_cache(maxsize=10_000)
+def _parsed(resource_id: str) -> HubId:
+    """Hundreds of hubs of one subscription are each held against one list of them."""
+    match = _HUB.fullmatch(resource_id)
+    if match is None or match["resource_group"].endswith(".") or _climbs(match["rest"] or ""):
+        shown = resource_id if len(resource_id) <= 200 else f"{resource_id[:200]}…"  # noqa: PLR2004
+        raise NotAHubError(f"not an IoT Hub or a part of one: {shown!r}")
+    return HubId(match["subscription"], match["resource_group"], match["name"])
+
+
 def _lower(text: str) -> str:
     """Letter by letter as Azure compares: no letter becomes two, none turns into an ASCII one."""
+    if text.isascii():
+        return text.lower()
     return "".join(low if len(low := c.lower()) == 1 and low.isascii() == c.isascii() else c for c in text)
 
 

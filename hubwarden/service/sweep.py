@@ -32,7 +32,9 @@ from hubwarden.service.reconcile import Cause, Look, reconcile
 
 log = logging.getLogger(__name__)
 
-HUBS_AT_ONCE: Final = 16
+HUBS_AT_ONCE: Final = 32
+_OF_ONE_SUBSCRIPTION: Final = 4
+"""What is asked once for a subscription, its other hubs wait for: so many subscriptions are looked at together."""
 _SOON: Final = timedelta(seconds=10)
 _CAUSE: Final = Cause("sweep")
 
@@ -146,13 +148,14 @@ async def _sweep_subscription(
     listed: set[HubId] = set()
     failure: AzureError | None = None
     taken_at = ports.clock.now()
+    own_limit = asyncio.Semaphore(_OF_ONE_SUBSCRIPTION)
     async with asyncio.TaskGroup() as group:
         try:
             async for body in ports.hubs.list_hubs(message.subscription):
                 hub = _hub_of(body)
                 if hub is not None and hub not in listed:
                     listed.add(hub)
-                    group.create_task(_look(ports, limit, _Listed(hub, body, taken_at), tally))
+                    group.create_task(_look(ports, (own_limit, limit), _Listed(hub, body, taken_at), tally))
         except AzureError as error:
             failure = error
     unlisted = [hub for hub in known if hub not in listed]
@@ -189,8 +192,10 @@ async def _not_listed(
         await put_off(ports, message, error, retry_after=error.retry_after)
 
 
-async def _look(ports: Ports, limit: asyncio.Semaphore, listed: _Listed, tally: _Tally) -> None:
-    async with limit, _apart(ports, listed.hub, tally):
+async def _look(
+    ports: Ports, limits: tuple[asyncio.Semaphore, asyncio.Semaphore], listed: _Listed, tally: _Tally
+) -> None:
+    async with limits[0], limits[1], _apart(ports, listed.hub, tally):
         stored = await ports.records.get(listed.hub)
         record = stored.value if stored else None
         if record is None:

@@ -182,8 +182,15 @@ async def test_all_destinations_of_all_settings(hubs, sim, names, press, asked):
     sim.add_diagnostic_setting(names.hub, "three", {"eventHubAuthorizationRuleId": RULE, "eventHubName": "x"})
     found = await hubs.diagnostics(press)
     assert found["destinations"] == {WORKSPACE.lower(): "exists", STORAGE.lower(): "gone", RULE.lower(): "exists"}
-    looks = ["GET central 200", "GET archive 404", "GET send 200"]
+    looks = ["GET central 200", "GET archive 404", "GET archive 404", "GET send 200"]
     assert asked() == calls(SETTINGS, CATEGORIES, *looks)
+
+
+async def test_one_404_alone_does_not_make_a_destination_gone(hubs, sim, names, press, asked):
+    sim.add_diagnostic_setting(names.hub, "one", {"workspaceId": WORKSPACE})
+    sim.fail("GET", "/workspaces/", status=404, times=1)
+    assert (await hubs.diagnostics(press))["destinations"] == {WORKSPACE.lower(): "exists"}
+    assert asked() == calls(SETTINGS, CATEGORIES, "GET central 404", "GET central 200")
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 from hubwarden.adapters.azure.budget import Budget
+from hubwarden.adapters.azure.calls import all_objects, one_object
 from hubwarden.adapters.azure.cloud import Cloud
+from hubwarden.domain.jsons import JsonObject
 from hubwarden.service.errors import PermanentError
 
 
@@ -68,7 +70,31 @@ class Arm:
         request.url = self._client.format_url(request.url)
         return await self._client.send_request(request, **options)
 
-    async def follow(self, link: str, doing: str) -> AsyncHttpResponse:
+    async def pages(self, method: str, path: str, version: str, doing: str) -> AsyncGenerator[list[JsonObject]]:
+        """The pages of a list as the server sent them.
+
+        The SDK's own lists make models of every item, which drop what they do not know and take as much time as
+        the request itself: so lists that are read for every hub are read here.
+
+        Raises:
+            PermanentError: an answer is no page of a list, or its link leads elsewhere.
+        """
+        response = await self.send(method, path, version)
+        while True:
+            if response.status_code != OK:
+                raise failure(response)
+            page = one_object(response.text(), doing)
+            yield all_objects(page.get("value"), doing)
+            link = page.get("nextLink")
+            if not link:
+                return
+            response = await self._follow(str(link), doing)
+
+    async def items(self, method: str, path: str, version: str, doing: str) -> list[JsonObject]:
+        """All items of such a list."""
+        return [item async for page in self.pages(method, path, version, doing) for item in page]
+
+    async def _follow(self, link: str, doing: str) -> AsyncHttpResponse:
         """GET the next page of a list.
 
         Raises:

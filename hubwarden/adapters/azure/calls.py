@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from hubwarden.adapters.azure.errors import translated
@@ -66,17 +66,14 @@ async def attempt_first[T](doing: str, call: Awaitable[T]) -> T:
         raise TransientError(str(error), retry_after=error.retry_after) from None
 
 
-async def raw_pages(listing: Callable[..., Any], *args: str, doing: str) -> AsyncGenerator[list[JsonObject]]:
-    """The pages of one of the SDK's lists, as the server sent them: its models drop what they do not know."""
+async def raw_items(listing: Callable[..., Any], *args: str, doing: str) -> list[JsonObject]:
+    """All items of one of the SDK's lists, as the server sent them: its models drop what they do not know."""
     pages: list[str] = []
+    items: list[JsonObject] = []
     pager = listing(*args, raw_response_hook=lambda response: pages.append(response.http_response.text()))
     async for _ in pager.by_page():
-        yield objects(pages.pop(), doing)
-
-
-async def raw_items(listing: Callable[..., Any], *args: str, doing: str) -> list[JsonObject]:
-    """All items of one of the SDK's lists."""
-    return [item async for page in raw_pages(listing, *args, doing=doing) for item in page]
+        items += objects(pages.pop(), doing)
+    return items
 
 
 async def only_once(request: ClientRequest, send: ClientHandlerType) -> ClientResponse:

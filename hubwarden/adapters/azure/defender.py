@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import copy
+import json
 import re
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class _Asked:
     """A reading of a subscription, under way or done, and when it began (UTC)."""
 
     at: datetime
-    answer: asyncio.Task[JsonObject]
+    answer: asyncio.Task[str]
 
     def serves(self, since: datetime) -> bool:
         """Whether who wants to know how things are since then can have its answer."""
@@ -73,7 +73,7 @@ class SecuritySolutions:
             asked = _Asked(self._now(), asyncio.create_task(self._ask(subscription)))
             self._asked[subscription.lower()] = asked
         answer = await asyncio.shield(asked.answer)  # one who goes away takes it from nobody else
-        return copy.deepcopy(answer)  # each look has its own, whatever becomes of it
+        return cast("JsonObject", json.loads(answer))  # each look has its own, whatever becomes of it
 
     async def put(self, solution: str, before: JsonObject | None, after: JsonObject) -> None:
         """See HubPort.put_security_solution."""
@@ -88,15 +88,15 @@ class SecuritySolutions:
         finally:
             self._asked.pop(solution.lower().split("/")[2], None)
 
-    async def _ask(self, subscription: str) -> JsonObject:
+    async def _ask(self, subscription: str) -> str:
         doing = f"listing the security solutions of subscription {subscription}"
         return await attempt_elsewhere(doing, self._list(subscription, doing))
 
-    async def _list(self, subscription: str, doing: str) -> JsonObject:
+    async def _list(self, subscription: str, doing: str) -> str:
         listing = self._client(subscription).iot_security_solution.list_by_subscription
         async with asyncio.timeout_at(deadline()):
             found = await raw_items(listing, doing=doing)
-        return {"solutions": redacted(cast("Json", found))}
+        return json.dumps({"solutions": redacted(cast("Json", found))})
 
     async def _put(self, solution: str, before: JsonObject | None, content: bytes) -> None:
         ends, doing = deadline(), f"reading the security solution {solution}"

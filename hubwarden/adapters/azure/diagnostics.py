@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import copy
+import json
 import re
 import time
 
@@ -24,11 +24,13 @@ from hubwarden.service.errors import AzureError, HubGoneError, PermanentError
 
 
 if TYPE_CHECKING:
+    from azure.core.rest import AsyncHttpResponse
     from azure.mgmt.monitor.v2021_05_01_preview.aio import MonitorManagementClient
 
 
 _SECONDS_PER_DESTINATION: Final = 10
 _VERSION: Final = "2021-05-01-preview"
+_SETTINGS: Final = "providers/microsoft.insights/diagnosticSettings"
 _CATEGORIES_KEEP: Final = timedelta(hours=24)
 _DESTINATIONS_KEEP: Final = timedelta(minutes=10)
 
@@ -55,7 +57,7 @@ class HubDiagnostics:
 
     def __init__(self, arm: Arm, clock: Callable[[], float] = time.monotonic) -> None:
         self._arm = arm
-        self._categories: Remembered[JsonObject] = Remembered(_CATEGORIES_KEEP, clock)
+        self._categories: Remembered[str] = Remembered(_CATEGORIES_KEEP, clock)
         self._destinations: Remembered[str | None] = Remembered(_DESTINATIONS_KEEP, clock)
 
     async def read(self, hub: HubId) -> JsonObject:
@@ -78,21 +80,20 @@ class HubDiagnostics:
 
     async def _read(self, hub: HubId, doing: str) -> JsonObject:
         async with asyncio.timeout_at(deadline()):
-            listing = self._monitor.diagnostic_settings.list
-            settings = await raw_items(listing, _uri(hub), doing=doing)
+            settings = await self._arm.items("GET", f"{hub.path}/{_SETTINGS}", _VERSION, doing)
             categories = await self._categories.get(hub.subscription, lambda: self._ask_categories(hub))
         destinations = await self._existence(settings)
         return {
             "settings": redacted(cast("Json", settings)),
-            "categories": copy.deepcopy(categories),  # each hub has its own, whatever becomes of it
+            "categories": json.loads(categories),  # each hub has its own, whatever becomes of it
             "destinations": destinations,
         }
 
-    async def _ask_categories(self, hub: HubId) -> JsonObject:
+    async def _ask_categories(self, hub: HubId) -> str:
         doing = f"reading the log categories of {hub}"
         listing = self._monitor.diagnostic_settings_category.list
         items = await attempt(doing, raw_items(listing, _uri(hub), doing=doing))
-        return dict(_log_categories(items, doing))
+        return json.dumps(dict(_log_categories(items, doing)))
 
     async def _existence(self, settings: Sequence[JsonObject]) -> JsonObject:
         named = dict(_sinks(settings))
@@ -110,16 +111,18 @@ class HubDiagnostics:
 
     async def _ask_destination(self, path: str, version: str) -> str | None:
         response = await self._arm.send("GET", path, version)
+        if _says_gone(response):
+            response = await self._arm.send("GET", path, version)  # one 404 alone can be a slip of ARM's
         if response.status_code == OK:
             return "exists"
-        if response.status_code == MISSING and code_of(response) in _MISSING_CODES:
+        if _says_gone(response):
             return "gone"
         if response.status_code == _DENIED:
             return None  # it stays like that for a while, so it is worth remembering
         raise failure(response)
 
     async def _put(self, hub: HubId, name: str, content: bytes) -> None:
-        path = f"{hub.path}/providers/microsoft.insights/diagnosticSettings/{name}"
+        path = f"{hub.path}/{_SETTINGS}/{name}"
         async with asyncio.timeout_at(deadline()):
             response = await self._arm.send("PUT", path, _VERSION, content=content, middlewares=(only_once,))
         if response.status_code not in WRITTEN:
@@ -130,6 +133,10 @@ class HubDiagnostics:
         from azure.mgmt.monitor.v2021_05_01_preview.aio import MonitorManagementClient  # noqa: PLC0415 - cold start
 
         return self._arm.client(MonitorManagementClient, "any")  # asked for is by whole resource ids
+
+
+def _says_gone(response: AsyncHttpResponse) -> bool:
+    return response.status_code == MISSING and code_of(response) in _MISSING_CODES
 
 
 def _uri(hub: HubId) -> str:

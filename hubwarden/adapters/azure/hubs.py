@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from hubwarden.adapters.azure.arm import Arm
 from hubwarden.adapters.azure.calls import (
@@ -18,8 +18,6 @@ from hubwarden.adapters.azure.calls import (
     deadline,
     one_object,
     only_once,
-    raw_items,
-    raw_pages,
 )
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.dataplane import HubDataPlane
@@ -38,6 +36,10 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.mgmt.iothub.aio import IotHubClient
+
+
+_VERSION: Final = "2023-06-30"
+_HUBS: Final = "providers/Microsoft.Devices/IotHubs"
 
 
 def _utc_now() -> datetime:
@@ -68,8 +70,8 @@ class ArmHubs:
     async def list_hubs(self, subscription: str) -> AsyncIterator[JsonObject]:
         """See HubPort."""
         doing = f"listing the hubs of subscription {subscription}"
-        listing = self._client(subscription).iot_hub_resource.list_by_subscription
-        async with aclosing(raw_pages(listing, doing=doing)) as pages:
+        path = f"/subscriptions/{subscription}/{_HUBS}"
+        async with aclosing(self._arm.pages("GET", path, _VERSION, doing)) as pages:
             while (page := await attempt(doing, _next_hubs(pages))) is not None:
                 for body in page:
                     yield body
@@ -158,8 +160,7 @@ class ArmHubs:
 
     async def _policies_with_keys(self, hub: HubId, doing: str, ends: float) -> list[JsonObject]:
         async with asyncio.timeout_at(ends):
-            listing = self._client(hub.subscription).iot_hub_resource.list_keys
-            return await raw_items(listing, hub.resource_group, hub.name, doing=doing)
+            return await self._arm.items("POST", f"{hub.path}/listkeys", _VERSION, doing)
 
     async def close(self) -> None:
         """Close the transport, which is all that the clients hold open."""

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from hubwarden.adapters.azure.arm import OK, Arm, failure
-from hubwarden.adapters.azure.calls import all_objects, attempt_elsewhere, deadline, one_object
+from hubwarden.adapters.azure.arm import Arm
+from hubwarden.adapters.azure.calls import attempt_elsewhere, deadline
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.service.errors import PermanentError
 
@@ -27,18 +27,9 @@ async def enabled_subscriptions(arm: Arm) -> Sequence[str]:
 
 
 async def _list(arm: Arm) -> Sequence[str]:
-    found: set[str] = set()
     async with asyncio.timeout_at(deadline()):
-        response = await arm.send("GET", "/subscriptions", _VERSION)
-        while True:
-            if response.status_code != OK:
-                raise failure(response)
-            page = one_object(response.text(), _DOING)
-            found |= {_id(item) for item in all_objects(page.get("value"), _DOING) if _in_use(item)}
-            link = page.get("nextLink")
-            if not link:
-                return sorted(found)
-            response = await arm.follow(str(link), _DOING)
+        listed = await arm.items("GET", "/subscriptions", _VERSION, _DOING)
+    return sorted({_id(item) for item in listed if _in_use(item)})
 
 
 def _in_use(item: JsonObject) -> bool:
