@@ -18,8 +18,8 @@ def plan(drift: Drift, snapshot: Snapshot, settings: Settings) -> Iterator[Chang
 
     Raises:
         PlanError: the policies were not read, this one is not there or grants no more than it may; it is not
-            listed and the settings say ``rotate``: new keys alone would not end the drift; or no policy would be
-            left, and what Azure makes of that is not known.
+            listed and the settings say ``rotate``: new keys alone would not end the drift; no policy would be
+            left, and what Azure makes of that is not known; or it has none of the rights that it may have.
     """
     policies = _policies(snapshot)
     policy = next((one for one in policies if one.name.lower() == drift.subject.lower()), None)
@@ -55,9 +55,15 @@ def _check_removal(policy: SasPolicy, policies: tuple[SasPolicy, ...], settings:
 
 
 def _narrowed(policy: SasPolicy, limit: Rights, settings: Settings) -> MaybeJson:
-    """The rights that it keeps; it cannot have none, so where none may stay, those that it may have."""
+    """The rights that it keeps. It cannot have none, and a fix never gives a right."""
+    kept = policy.rights & limit
+    if not kept:
+        may = ", ".join(written(limit))
+        raise PlanError(
+            f"{policy.name} has none of the rights that it may have ({may}): remove or change it by hand"
+        )
     new_keys: JsonObject = {"newKeys": True} if settings.offending == "rotate" else {}
-    return {"rights": [*written(policy.rights & limit or limit)], **new_keys}
+    return {"rights": [*written(kept)], **new_keys}
 
 
 def warn(drift: Drift, snapshot: Snapshot, settings: Settings) -> Iterator[str]:
@@ -80,10 +86,7 @@ def _on_removal(policy: SasPolicy) -> Iterator[str]:
 
 
 def _on_narrowing(policy: SasPolicy, limit: Rights, settings: Settings) -> Iterator[str]:
-    kept = policy.rights & limit
     yield f"Whoever uses the keys of {policy.name} loses {', '.join(sorted(policy.rights - limit))}."
-    if not kept:
-        yield f"It has none of the rights that it may have, so it gets them: {', '.join(written(limit))}."
     if settings.offending == "rotate":
         yield f"Both keys of {policy.name} are replaced: everybody who uses it needs the new ones."
 

@@ -74,12 +74,12 @@ def count_is_due(record: HubRecord | None, settings: CensusSettings, now: dateti
     count = record.count if record else None
     if record is None or count is None:
         return True
-    if count.unread is not None:
-        return now - count.at > _RETRY_FAILED
+    if record.count_due is not None and record.count_due <= now:
+        return True
     age, every = now - count.at, timedelta(hours=settings.count_every_hours)
-    if record.count_due is not None:
-        return record.count_due <= now or age > 2 * every
-    return age > every
+    if count.unread is not None:
+        return age > _RETRY_FAILED
+    return age > (every if record.count_due is None else 2 * every)
 
 
 async def start_count(

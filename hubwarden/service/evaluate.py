@@ -28,6 +28,7 @@ from hubwarden.service.route_device_event import DEVICE_CREATED
 log = logging.getLogger(__name__)
 
 _SOMEBODY_LOOKS: Final = timedelta(seconds=2)
+_GONE_FOR: Final = timedelta(seconds=30)
 _IN_TRANSITION: Final = timedelta(seconds=15)
 
 
@@ -55,7 +56,7 @@ async def evaluate(ports: Ports, message: EvaluateMessage) -> Look | None:
         return None
     except HubGoneError as error:
         await _release(ports, record)
-        if not await not_found(ports, hub):
+        if not await not_found(ports, hub, sure=message.deleted):
             await put_off(ports, message, error)
         return None
     except Exception:
@@ -120,6 +121,7 @@ async def _remember(ports: Ports, look: Look) -> Stored[HubRecord] | None:
             before,
             looked_at=snapshot.taken_at if whole else before.looked_at,
             looking_since=None if whole else before.looking_since,
+            missing_since=None,
             hub_etag=snapshot.etag,
             verdicts={**before.verdicts, **look.words},
             unknown={**_not_asked(before.unknown, look), **look.unknown},
@@ -151,14 +153,33 @@ async def remember_hub(ports: Ports, hub: HubId) -> None:
         await ports.records.save(HubRecord(hub), None)
 
 
-async def not_found(ports: Ports, hub: HubId) -> bool:
-    """A read says that there is no such hub: bury it, but for one that is being fixed.
+async def stays_away(ports: Ports, hub: HubId) -> bool:
+    """Note that a read missed the hub; whether that is so for a while, with no look at it in between.
 
-    A read just after a write can miss the hub (RECORDINGS §3.13), so that only verify may call it gone then.
+    One 404 alone can be a slip of ARM's, and a read just after a write can miss the hub (RECORDINGS §3.13).
+    """
+    stored = await ports.records.get(hub)
+    record, now = stored.value if stored else HubRecord(hub), ports.clock.now()
+    if record.missing_since is not None:
+        return now - record.missing_since >= _GONE_FOR
+    with suppress(StaleWriteError):
+        await ports.records.save(replace(record, missing_since=now), stored.etag if stored else None)
+    return False
+
+
+async def not_found(ports: Ports, hub: HubId, *, sure: bool) -> bool:
+    """A read says that there is no such hub: bury it once it stays away, but for one that is being fixed.
+
+    Args:
+        ports: the world.
+        hub: which.
+        sure: whether somebody else says so too: a whole list, or the event of its deletion.
 
     Returns:
         Whether it was buried.
     """
+    if not sure and not await stays_away(ports, hub):
+        return False
     findings = await ports.findings.of_hub(hub)
     if any(stored.value.state in IN_FLIGHT for stored in findings):
         await _look_after(ports, hub, findings)

@@ -18,22 +18,24 @@ from hubwarden.domain.finding import Actor
 from hubwarden.domain.hub_id import HubId, NotAHubError
 
 
-_TYPES: Final = frozenset({
-    "Microsoft.Resources.ResourceWriteSuccess",
-    "Microsoft.Resources.ResourceDeleteSuccess",
-})  # fmt: skip
+_DELETED: Final = "Microsoft.Resources.ResourceDeleteSuccess"
+_TYPES: Final = frozenset({"Microsoft.Resources.ResourceWriteSuccess", _DELETED})
 _UPN: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"
 _OBJECT_ID: Final = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Something was written or deleted on a hub. ``changed_at`` is UTC, as the event says."""
+    """Something was written or deleted on a hub. ``changed_at`` is UTC, as the event says.
+
+    ``deleted`` says that it was the hub itself that was deleted.
+    """
 
     hub: HubId
     operation: str
     actor: Actor
     changed_at: datetime | None
+    deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,9 @@ def read_event(event: Mapping[str, Any], *, emails: bool = False) -> Sighting | 
     if kind not in _TYPES:
         return Ignored(f"an event of type {(kind or '')[:100]!r} does not tell of a change to a hub")
     data = _object(event.get("data"))
-    resource = _text(data.get("resourceUri"), 2000) or _text(event.get("subject"), 2000)
+    resource = _text(data.get("resourceUri"), 2000) or _text(event.get("subject"), 2000) or ""
     try:
-        hub = HubId.parse(resource or "")
+        hub = HubId.parse(resource)
     except NotAHubError as error:
         return Ignored(str(error))
     return Sighting(
@@ -62,6 +64,7 @@ def read_event(event: Mapping[str, Any], *, emails: bool = False) -> Sighting | 
         operation=_text(data.get("operationName")) or kind,
         actor=_actor(data, emails=emails),
         changed_at=_time(event.get("eventTime") or event.get("time")),
+        deleted=kind == _DELETED and resource.rstrip("/").count("/") == hub.path.count("/"),
     )
 
 

@@ -55,6 +55,8 @@ class EvaluateMessage(_Message):
     actor: Actor | None = None
     changed_at: AwareDatetime | None = None
     """When the actor's change happened, as its event says."""
+    deleted: bool = False
+    """Whether an event says that the hub was deleted."""
 
 
 class SweepMessage(BaseModel):

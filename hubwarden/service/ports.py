@@ -54,6 +54,7 @@ class HubRecord:
     says. ``policies`` is Facet.POLICIES as it was read at ``policies_at`` of the hub at ``policies_etag``.
     ``count`` is how the last count of the hub's devices ended, ``counting`` the one that is under way.
     ``new_devices_since`` and ``count_due`` are set while devices that an event told of wait to be counted.
+    ``missing_since`` is when a read first missed the hub, with no look at it since.
     """
 
     hub: HubId
@@ -72,6 +73,7 @@ class HubRecord:
     counting: Counting | None = None
     new_devices_since: datetime | None = None
     count_due: datetime | None = None
+    missing_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

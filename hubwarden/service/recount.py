@@ -24,8 +24,7 @@ class NotCountedError(Exception):
 async def recount(ports: Ports, hub: HubId) -> None:
     """Have the hub's devices counted now; new ones whose grace is not over are counted like all others.
 
-    A count that is under way is ended first, and then another begins. One that failed is forgotten, so that what
-    an operator has just mended does not wait for an hour.
+    A count that is under way is ended first, and then another begins.
 
     Raises:
         NotCountedError: nobody wants this hub's devices counted.
@@ -35,8 +34,7 @@ async def recount(ports: Ports, hub: HubId) -> None:
     for tries_left in reversed(range(_TRIES)):
         stored = await ports.records.get(hub)
         known = stored.value if stored else HubRecord(hub)
-        failed = known.count is not None and known.count.unread is not None
-        due = replace(known, count_due=ports.clock.now(), count=None if failed else known.count)
+        due = replace(known, count_due=ports.clock.now())
         try:
             await ports.records.save(due, stored.etag if stored else None)
         except StaleWriteError:

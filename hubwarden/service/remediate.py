@@ -25,7 +25,7 @@ from hubwarden.service.errors import (
     StaleWriteError,
     TransientError,
 )
-from hubwarden.service.evaluate import bury_hub, remember
+from hubwarden.service.evaluate import not_found, remember
 from hubwarden.service.fingerprint import fingerprint
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
@@ -39,6 +39,7 @@ from hubwarden.service.reconcile import Cause, Look, reconcile
 log = logging.getLogger(__name__)
 
 _TRIES: Final = 8
+_FIRST: Final = (Target.DIAGNOSTICS, Target.DEFENDER, Target.HUB)
 _FIRST_VERIFY: Final = timedelta(seconds=2)
 
 
@@ -79,8 +80,9 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
         snapshot = await observe(ports, hub, record.value if record else None, facets)
     except TransientError as error:
         await _come_back(ports, message, error, error.retry_after)
-    except HubGoneError:
-        await bury_hub(ports, hub, "the hub is gone")
+    except HubGoneError as error:
+        if not await not_found(ports, hub, sure=False):
+            await _come_back(ports, message, error)
     else:
         await _fix(ports, message, snapshot)
 
@@ -101,6 +103,8 @@ async def _fix(ports: Ports, message: RemediateMessage, snapshot: Snapshot) -> N
         return
     fix = await _prepare(ports, look)
     if fix is None:
+        if snapshot.passing:
+            await _come_back(ports, message, TransientError(snapshot.passing))
         return
     if await _alone(ports, fix):
         await _write(ports, message, fix)
@@ -129,7 +133,8 @@ async def _tell_people(ports: Ports, approved: Sequence[Stored[Finding]], why: s
 
 async def _prepare(ports: Ports, look: Look) -> _Fix | None:
     plans = [(stored, await _plan_alone(ports, look, stored)) for stored in _shown(look)]
-    target = next((plan.target for _, plan in plans if plan is not None), None)
+    # What stands beside the hub goes first: a write of the hub gives it a new etag, and voids other approvals.
+    target = min((plan.target for _, plan in plans if plan is not None), key=_FIRST.index, default=None)
     fixable = [stored for stored, plan in plans if plan is not None and plan.target is target]
     if not fixable:
         return None
@@ -312,10 +317,12 @@ async def _not_written(ports: Ports, message: RemediateMessage, fix: _Fix, error
             for claim in fix.claims:
                 reason = f"Azure refused and nothing was changed: {error}"
                 await give_to_people(ports, claim, Event.DENIED, reason, retry_in=ports.timings.retry_denied)
+            await ports.work.send(message)  # what else is approved on the hub has had no turn yet
         case _:
             for claim in fix.claims:
                 reason = f"nothing was changed, and trying again would not help: {error}"
                 await give_to_people(ports, claim, Event.REFUSED, reason)
+            await ports.work.send(message)
 
 
 async def _again(

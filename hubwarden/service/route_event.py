@@ -44,6 +44,7 @@ async def route_event(
         cause=f"event {read.operation}",
         actor=read.actor,
         changed_at=min(now, read.changed_at) if read.changed_at else None,
+        deleted=read.deleted,
     )
     await work.send(message)
     log.info("event %s: %s by %s, will look at %s", str(event.get("id"))[:100], read.operation, read.actor,

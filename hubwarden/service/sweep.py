@@ -201,20 +201,21 @@ async def _look(
         if record is None:
             await remember_hub(ports, listed.hub)
         if record and record.looked_at and record.looked_at > listed.taken_at:
-            await _look_for(ports, listed.hub, tally)  # the list is older than what is known: read it anew
+            await _look_for(ports, listed.hub, tally, listed=True)  # older than what is known: read it anew
         else:
             snapshot = await observe_listed(ports, listed.hub, listed.body, listed.taken_at, record)
             await _count(ports, snapshot, tally)
 
 
-async def _look_for(ports: Ports, hub: HubId, tally: _Tally) -> None:
+async def _look_for(ports: Ports, hub: HubId, tally: _Tally, *, listed: bool = False) -> None:
     """A hub that the list does not show, or not as it is now: gone, or hidden from us; only a read can tell."""
     try:
         stored = await ports.records.get(hub)
         snapshot = await observe(ports, hub, stored.value if stored else None)
     except HubGoneError as error:
-        if not await not_found(ports, hub):
-            tally.miss(hub, f"it was just written and is not seen again yet: {error}")
+        if not await not_found(ports, hub, sure=not listed):
+            tally.miss(hub, f"it is not seen again yet: {error}")
+            await _ask_again(ports, hub)
     except TransientError as error:
         tally.miss(hub, str(error))
         await _ask_again(ports, hub, error.retry_after)

@@ -12,7 +12,7 @@ from typing import Final, cast
 from hubwarden.domain.finding import IN_FLIGHT, Event, Finding, State
 from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.service.errors import HubGoneError, TransientError
-from hubwarden.service.evaluate import bury_hub, follow_up, remember
+from hubwarden.service.evaluate import bury_hub, follow_up, remember, stays_away
 from hubwarden.service.fingerprint import changed_since, member_of
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import VerifyMessage
@@ -25,8 +25,6 @@ from hubwarden.service.remediate import doubt, give_to_people
 log = logging.getLogger(__name__)
 
 _UNCERTAIN_TRIES: Final = 3
-# A read right after a write can miss the hub (RECORDINGS §3.13).
-_GONE_TRIES: Final = 4
 _LONGEST: Final = timedelta(seconds=30)
 
 
@@ -48,10 +46,10 @@ async def verify(ports: Ports, message: VerifyMessage) -> None:
     except TransientError as error:
         await _wait(ports, message, fixes, str(error), retry_after=error.retry_after)
     except HubGoneError as error:
-        if message.attempt < _GONE_TRIES:
-            await _wait(ports, message, fixes, str(error))
-        else:
+        if await stays_away(ports, hub):
             await bury_hub(ports, hub, "the hub is gone")
+        else:
+            await _wait(ports, message, fixes, str(error))
     else:
         await _conclude(ports, message, fixes, snapshot)
 

@@ -15,6 +15,7 @@ from hubwarden.domain.verdict import Compliant, Drift, Unknown
 from hubwarden.service.errors import (
     ConflictError,
     DeniedError,
+    HubGoneError,
     PermanentError,
     StorageUnavailableError,
     TransientError,
@@ -23,7 +24,7 @@ from hubwarden.service.evaluate import evaluate
 from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, VerifyMessage
 from hubwarden.service.observe import observe
 from hubwarden.service.reconcile import Cause, reconcile
-from tests.unit.fakes import HUB, RULES, SOMEBODY, START, TLS, World, ask, hub_id, policy
+from tests.unit.fakes import HUB, RULES, SOMEBODY, START, TLS, World, arm_event, ask, hub_id, policy
 
 
 ACTION = "Microsoft.Devices/IotHubs/read"
@@ -167,10 +168,35 @@ async def test_a_hub_that_is_gone_ends_its_findings_and_is_forgotten():
     await evaluate(world.ports, later(world))
     world.hubs.hubs[HUB].gone = True
     assert await evaluate(world.ports, later(world)) is None
+    assert world.state() is State.TICKETED, "one 404 alone can be a slip of ARM's"
+    await world.run(until=timedelta(seconds=40))
     assert world.state() is State.RESOLVED
     assert world.record() is None
     assert not world.tickets.open_ones
+    assert not world.work.letters
     assert world.finding().history[-1].reason == "the hub is gone"
+
+
+async def test_a_hub_that_an_event_says_is_deleted_is_gone_with_the_first_404():
+    world = World("ticket")
+    world.hubs.add(minTlsVersion="1.0")
+    await evaluate(world.ports, later(world))
+    world.hubs.hubs[HUB].gone = True
+    await world.event(arm_event(at=world.clock.now(), kind="Microsoft.Resources.ResourceDeleteSuccess"))
+    await world.run(until=timedelta(seconds=1))
+    assert world.state() is State.RESOLVED
+
+
+async def test_a_404_now_and_then_ends_nothing():
+    world = World("ticket")
+    world.hubs.add(minTlsVersion="1.0")
+    await world.sweep()
+    for _ in range(5):
+        world.hubs.faults["get"] = [HubGoneError("404")]
+        await evaluate(world.ports, later(world))
+        await world.run(until=timedelta(minutes=5))
+    assert world.events() == ["seen", "ticket"]
+    assert world.record().missing_since is None
 
 
 async def test_a_hub_that_is_being_fixed_and_not_found_is_left_to_verify():

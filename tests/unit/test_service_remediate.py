@@ -12,8 +12,9 @@ import pytest
 
 from hubwarden.domain.finding import Event, State
 from hubwarden.domain.jsons import ABSENT, differences, get_at, with_value
-from hubwarden.domain.plan import Change
-from hubwarden.domain.verdict import Compliant, Drift
+from hubwarden.domain.plan import Change, Target
+from hubwarden.domain.snapshot import Unread
+from hubwarden.domain.verdict import Compliant, Drift, Unknown
 from hubwarden.service.errors import (
     ConflictError,
     DeniedError,
@@ -341,6 +342,48 @@ async def test_a_fix_that_cannot_be_planned_holds_up_no_other(caplog):
     with caplog.at_level(logging.CRITICAL):
         await world.run()
     assert world.tls() == "1.2"
+    assert {f.rule_id: f.state for f in world.findings.all} == {
+        "tls-minimum": State.RESOLVED, "tags-owner": State.TICKETED
+    }  # fmt: skip
+
+
+async def test_a_fix_whose_evidence_is_not_read_for_now_is_tried_again():
+    tls = RULES[0]
+
+    def detect(snapshot, settings):
+        logs = snapshot.read("diagnostics")
+        yield from [Unknown(logs.reason)] if isinstance(logs, Unread) else tls.detect(snapshot, settings)
+
+    world = World(rules=(replace(tls, reads=("hub", "diagnostics"), detect=detect),))
+    world.hubs.add()
+    await world.drift()
+    await world.handle(world.work.letters.pop().message)
+    world.hubs.faults["diagnostics"] = [TransientError("503")]
+    await world.run()
+    assert {finding.state for finding in world.findings.all} == {State.RESOLVED}
+
+
+async def test_what_azure_refuses_of_one_rule_holds_up_no_other():
+    """Two requests: one beside the hub, which goes first, and one of the hub."""
+    made = two_rules()
+    target, path = Target.DIAGNOSTICS, ("hubwarden",)
+
+    def plan(_drift, _snapshot, _settings):
+        yield Change(path, ABSENT, {"logs": []}, "tags-owner", target)
+
+    beside = replace(made["remediators"]["tags-owner"], plan=plan, paths=(), beyond=((target, path),))
+    made["remediators"]["tags-owner"] = beside
+    world = World(**made)
+    world.hubs.add()
+
+    async def refused(*_):
+        world.hubs.calls.append(("put_diagnostics", HUB))
+        raise DeniedError("403: no right")
+
+    world.hubs.put_diagnostic_setting = refused
+    await world.drift()
+    await world.run(until=timedelta(minutes=10))
+    assert [kind for kind, _ in world.hubs.calls if kind.startswith("put")] == ["put_diagnostics", "put"]
     assert {f.rule_id: f.state for f in world.findings.all} == {
         "tls-minimum": State.RESOLVED, "tags-owner": State.TICKETED
     }  # fmt: skip

@@ -183,5 +183,6 @@ async def test_reported_drift_has_no_ticket():
 async def test_a_hub_that_is_deleted_while_it_has_a_ticket():
     world = await ticketed()
     world.hubs.faults["get"] = [HubGoneError("404")]
-    await world.handle(ask(at=world.clock.now() + timedelta(seconds=1)))
+    gone = ask(at=world.clock.now() + timedelta(seconds=1), deleted=True)
+    await world.handle(gone)
     assert not world.tickets.open_ones
