@@ -78,7 +78,7 @@ def _warnings(ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift) 
     if finding.actor is None:
         yield "Who made the change is not known: no event told."
     else:
-        yield f"The change was made by {finding.actor}{_when(finding.changed_at)}: ask them first."
+        yield f"The change was made by {finding.actor}{_when(finding.changed_at)}."
 
 
 def _when(changed_at: datetime | None) -> str:
