@@ -66,7 +66,7 @@ async def evaluate(ports: Ports, message: EvaluateMessage) -> Look | None:
     if (busy(snapshot) or snapshot.passing) and message.attempt < TRIES:
         later = message.model_copy(update={"asked_at": ports.clock.now(), "attempt": message.attempt + 1})
         await ports.work.send(later, delay=max(_IN_TRANSITION, backoff(message.attempt)))
-    await remember(ports, look)
+    await remember(ports, look, record)
     return look
 
 
@@ -97,23 +97,28 @@ async def _look_after(ports: Ports, hub: HubId, findings: Sequence[Stored[Findin
             await ports.work.send(VerifyMessage(hub=hub.path, digest=attempt.digest, give_up_at=give_up_at))
 
 
-async def remember(ports: Ports, look: Look) -> None:
+async def remember(ports: Ports, look: Look, known: Stored[HubRecord] | None = None) -> None:
     """Write down what was seen of the hub; the newest look wins. Its devices are counted again where that is due.
 
     Only a look at all that the rules want makes an evaluation needless that was asked for before it.
+
+    Args:
+        ports: the world.
+        look: what was seen.
+        known: the record as it was read last; where it is not that any more, it is read again.
     """
-    record = await _remember(ports, look)
+    record = await _remember(ports, look, known)
     snapshot = look.snapshot
     if record is not None and Facet.DEVICES in snapshot.facets and not snapshot.dead and snapshot.etag is not None:
         settings = census_settings(ports, snapshot.hub)
         await start_count(ports, record, snapshot.hub, snapshot.read(Facet.HUB), settings)
 
 
-async def _remember(ports: Ports, look: Look) -> Stored[HubRecord] | None:
+async def _remember(ports: Ports, look: Look, known: Stored[HubRecord] | None) -> Stored[HubRecord] | None:
     snapshot = look.snapshot
     whole = snapshot.facets.keys() >= wanted(ports)
     for _ in range(5):
-        stored = await ports.records.get(snapshot.hub)
+        stored, known = known or await ports.records.get(snapshot.hub), None
         before = stored.value if stored else HubRecord(snapshot.hub)
         if before.looked_at is not None and before.looked_at > snapshot.taken_at:
             return None
@@ -147,10 +152,17 @@ def _policies(before: HubRecord, snapshot: Snapshot) -> dict[str, Any]:
     return {"policies": read, "policies_etag": snapshot.etag, "policies_at": snapshot.taken_at}
 
 
-async def remember_hub(ports: Ports, hub: HubId) -> None:
-    """Know of the hub before anything is found on it: what is known is looked for, even once no list shows it."""
-    with suppress(StaleWriteError):
-        await ports.records.save(HubRecord(hub), None)
+async def remember_hub(ports: Ports, hub: HubId) -> Stored[HubRecord] | None:
+    """Know of the hub before anything is found on it: what is known is looked for, even once no list shows it.
+
+    Returns:
+        The record, or None where somebody else has just written one.
+    """
+    record = HubRecord(hub)
+    try:
+        return Stored(record, await ports.records.save(record, None))
+    except StaleWriteError:
+        return None
 
 
 async def stays_away(ports: Ports, hub: HubId) -> bool:

@@ -25,14 +25,14 @@ from hubwarden.service.errors import (
 from hubwarden.service.evaluate import follow_up, not_found, remember, remember_hub
 from hubwarden.service.messages import EvaluateMessage, SweepMessage
 from hubwarden.service.observe import busy, observe, observe_listed, wanted
-from hubwarden.service.ports import Ports, SweepRecord
+from hubwarden.service.ports import HubRecord, Ports, Stored, SweepRecord
 from hubwarden.service.put_off import put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
 
 
 log = logging.getLogger(__name__)
 
-HUBS_AT_ONCE: Final = 32
+HUBS_AT_ONCE: Final = 48
 _OF_ONE_SUBSCRIPTION: Final = 4
 """What is asked once for a subscription, its other hubs wait for: so many subscriptions are looked at together."""
 _SOON: Final = timedelta(seconds=10)
@@ -196,15 +196,13 @@ async def _look(
     ports: Ports, limits: tuple[asyncio.Semaphore, asyncio.Semaphore], listed: _Listed, tally: _Tally
 ) -> None:
     async with limits[0], limits[1], _apart(ports, listed.hub, tally):
-        stored = await ports.records.get(listed.hub)
+        stored = await ports.records.get(listed.hub) or await remember_hub(ports, listed.hub)
         record = stored.value if stored else None
-        if record is None:
-            await remember_hub(ports, listed.hub)
         if record and record.looked_at and record.looked_at > listed.taken_at:
             await _look_for(ports, listed.hub, tally, listed=True)  # older than what is known: read it anew
         else:
             snapshot = await observe_listed(ports, listed.hub, listed.body, listed.taken_at, record)
-            await _count(ports, snapshot, tally)
+            await _count(ports, snapshot, stored, tally)
 
 
 async def _look_for(ports: Ports, hub: HubId, tally: _Tally, *, listed: bool = False) -> None:
@@ -220,17 +218,17 @@ async def _look_for(ports: Ports, hub: HubId, tally: _Tally, *, listed: bool = F
         tally.miss(hub, str(error))
         await _ask_again(ports, hub, error.retry_after)
     else:
-        await _count(ports, snapshot, tally)
+        await _count(ports, snapshot, stored, tally)
 
 
-async def _count(ports: Ports, snapshot: Snapshot, tally: _Tally) -> None:
+async def _count(ports: Ports, snapshot: Snapshot, known: Stored[HubRecord] | None, tally: _Tally) -> None:
     if busy(snapshot):
         tally.miss(snapshot.hub, "an operation is running on the hub; it is looked at again soon")
         await _ask_again(ports, snapshot.hub)
         return
     look = await reconcile(ports, snapshot, _CAUSE)
     await follow_up(ports, look)
-    await remember(ports, look)
+    await remember(ports, look, known)
     tally.count(look)
     if snapshot.passing:
         await _ask_again(ports, snapshot.hub)

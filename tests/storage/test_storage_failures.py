@@ -18,6 +18,7 @@ from hubwarden.adapters.storage.failures import reported
 from hubwarden.adapters.storage.findings import TableFindings
 from hubwarden.adapters.storage.graveyard import BlobGraveyard
 from hubwarden.adapters.storage.hubs import TableHubs
+from hubwarden.adapters.storage.lists import BlobLists
 from hubwarden.adapters.storage.queues import QueueWork
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.domain.finding import Finding
@@ -40,19 +41,26 @@ async def all_of(values):
 
 def calls(account, clock) -> dict[str, list]:
     """Everything that the adapters can be asked, by the part that must be named."""
-    findings, hubs, work = TableFindings(account), TableHubs(account), QueueWork(account)
+    findings, hubs, work, lists = (
+        TableFindings(account),
+        TableHubs(account),
+        QueueWork(account),
+        BlobLists(account),
+    )
     finding = Finding(HUB, "r", "s", Severity.HIGH, "x", NOW, NOW)
     return {
         "table hubwardenfindings: ": [
             findings.of_hub(HUB),
             findings.save(finding, None),
             findings.save(finding, ETAG),
+            findings.find("f-1"),
             all_of(findings.everything()),
         ],
         "table hubwardenhubs: ": [
             hubs.get(HUB),
             hubs.save(HubRecord(HUB), None),
             hubs.forget(HUB),
+            hubs.subscriptions(),
             all_of(hubs.of_subscription(HUB.subscription)),
         ],
         "table hubwardensweeps: ": [hubs.last_sweep(), hubs.add_sweep(SweepRecord(("s",), NOW, NOW, 0, 0, 0, {}))],
@@ -61,6 +69,12 @@ def calls(account, clock) -> dict[str, list]:
         "queue hubwarden-verify-poison: ": [work.send_to_poison(Queue.VERIFY, "x")],
         "queue hubwarden-": [work.depths()],
         "container hubwarden-audit: ": [BlobAudit(account, clock).append("x", {})],
+        "container hubwarden-lists: ": [
+            lists.stage("a", 0, b"x"),
+            lists.commit("a", 0),
+            lists.delete("a"),
+            all_of(lists.lines("a")),
+        ],
         "container hubwarden-poison: ": [BlobGraveyard(account, clock).bury(Queue.VERIFY, "x", "y")],
     }
 

@@ -13,16 +13,26 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from hubwarden.adapters.storage.queues import QueueWork
+from hubwarden.domain.census import Coverage, Tally
 from hubwarden.service.errors import StorageUnavailableError
-from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, VerifyMessage, parse
+from hubwarden.service.messages import (
+    CensusMessage,
+    EvaluateMessage,
+    Queue,
+    RemediateMessage,
+    VerifyMessage,
+    parse,
+)
 
 
 HUB = "/subscriptions/00000000-0000-0000-0000-000000000001/resourcegroups/rg/providers/microsoft.devices/iothubs/h"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+TALLY = Tally({Coverage.SILENT: 1}, {Coverage.SILENT: ("ü",)})
 MESSAGES = {
     Queue.EVALUATE: EvaluateMessage(hub=HUB, asked_at=NOW, cause="ürsache"),
     Queue.REMEDIATE: RemediateMessage(hub=HUB),
     Queue.VERIFY: VerifyMessage(hub=HUB, digest="sha256:0", give_up_at=NOW),
+    Queue.CENSUS: CensusMessage(hub=HUB, run="r", host="h.azure-devices.net", continuation="…", tally=TALLY),
 }
 
 
@@ -112,6 +122,8 @@ async def test_depths_of_all_queues(work):
         "hubwarden-remediate-poison": 0,
         "hubwarden-verify": 1,
         "hubwarden-verify-poison": 1,
+        "hubwarden-census": 0,
+        "hubwarden-census-poison": 0,
     }
 
 

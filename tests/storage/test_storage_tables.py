@@ -85,6 +85,17 @@ async def test_a_hub_has_its_findings_only(findings):
     assert len([found async for found in findings.everything()]) == 3
 
 
+async def test_a_finding_is_found_by_its_id_alone(findings):
+    other = dataclasses.replace(HUB, name="hub-2")
+    for made in (finding(), finding(hub=other), finding("t", other)):
+        await findings.save(made, None)
+    wanted = finding("t", other)
+    found = await findings.find(wanted.id)
+    assert found.value == wanted
+    assert await findings.save(found.value, found.etag)
+    assert await findings.find("f-0000000000000000") is None
+
+
 async def test_a_finding_is_new_only_once(findings):
     await findings.save(finding(), None)
     with pytest.raises(StaleWriteError, match=r"table hubwardenfindings: .*hub-1 / f-"):
@@ -187,6 +198,13 @@ async def test_a_subscription_has_its_hubs_only(hubs):
     for subscription, name in ((mine, "a"), (mine, "b"), (yours, "c")):
         await hubs.save(HubRecord(HubId(subscription, "rg", name)), None)
     assert [record.hub.name async for record in hubs.of_subscription(mine.upper())] == ["a", "b"]
+
+
+async def test_the_subscriptions_that_have_records(hubs):
+    assert await hubs.subscriptions() == []
+    for subscription in ("b", "a", "b"):
+        await hubs.save(HubRecord(HubId(subscription, "g", uuid.uuid4().hex)), None)
+    assert await hubs.subscriptions() == ["a", "b"]
 
 
 async def test_a_subscription_is_a_value_and_no_part_of_the_query(hubs):

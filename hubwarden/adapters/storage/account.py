@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.request import getproxies
 
 
@@ -51,6 +51,7 @@ class StorageAccount:
         self._connection_string = settings.get(connection, "").strip("; ")
         self._make_credential = credential
         self._options = {**_OPTIONS, **options}
+        self._made: dict[tuple[str, str], Any] = {}
         if not self._connection_string:
             self._urls = _urls(settings, connection, suffix)
             if credential is None:
@@ -58,18 +59,24 @@ class StorageAccount:
 
     def table(self, name: str) -> TableClient:
         """The client of one table."""
-        return self._tables.get_table_client(name)
+        return self._once(("table", name), lambda: self._tables.get_table_client(name))
 
     def queue(self, name: str) -> QueueClient:
         """The client of one queue, whose texts stand on the wire as they are (host.json: messageEncoding none).
 
         So any text gets as far as to be judged; one that is not base64 the host itself would refuse, unread.
         """
-        return self._queues.get_queue_client(name)
+        return self._once(("queue", name), lambda: self._queues.get_queue_client(name))
 
     def container(self, name: str) -> ContainerClient:
         """The client of one blob container."""
-        return self._blobs.get_container_client(name)
+        return self._once(("container", name), lambda: self._blobs.get_container_client(name))
+
+    def _once[C](self, key: tuple[str, str], make: Callable[[], C]) -> C:
+        """The client that was made before; to make one takes as long as a request."""
+        if key not in self._made:
+            self._made[key] = make()
+        return cast("C", self._made[key])
 
     async def close(self) -> None:
         """Close the connections; the account cannot be used afterwards."""
