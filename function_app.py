@@ -65,6 +65,12 @@ async def census(msg: func.QueueMessage) -> None:
     await hubwarden.on_message(Queue.CENSUS, _text(msg))
 
 
+@app.queue_trigger(arg_name="msg", queue_name=Queue.TICKETS.value, connection="AzureWebJobsStorage")
+async def settle(msg: func.QueueMessage) -> None:
+    """Tell the ticket system what it could not take before."""
+    await hubwarden.on_message(Queue.TICKETS, _text(msg))
+
+
 @app.queue_trigger(arg_name="msg", queue_name=f"{Queue.EVALUATE}-poison", connection="AzureWebJobsStorage")
 async def evaluate_poison(msg: func.QueueMessage) -> None:
     """Keep what could not be evaluated."""
@@ -87,6 +93,12 @@ async def verify_poison(msg: func.QueueMessage) -> None:
 async def census_poison(msg: func.QueueMessage) -> None:
     """Keep what could not be counted."""
     await hubwarden.on_poison(Queue.CENSUS, _text(msg))
+
+
+@app.queue_trigger(arg_name="msg", queue_name=f"{Queue.TICKETS}-poison", connection="AzureWebJobsStorage")
+async def settle_poison(msg: func.QueueMessage) -> None:
+    """Keep what could not be settled."""
+    await hubwarden.on_poison(Queue.TICKETS, _text(msg))
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)

@@ -31,6 +31,7 @@ from hubwarden.domain.rule import Mode, Remediator, Rule
 from hubwarden.domain.snapshot import Facet
 from hubwarden.service.bury import bury
 from hubwarden.service.census import census
+from hubwarden.service.desk import settle_late
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.health import health
@@ -42,6 +43,7 @@ from hubwarden.service.messages import (
     Queue,
     RemediateMessage,
     SweepMessage,
+    TicketMessage,
     VerifyMessage,
     parse,
 )
@@ -205,6 +207,7 @@ class Hubwarden:
         warnings = [self._policy_problems] if self._policy and self._policy_problems else []
         return await health(
             self._records,
+            self._findings,
             self._work,
             self._clock,
             next_sweep=lambda after: next_due(self.settings.sweep_schedule, after),
@@ -255,6 +258,8 @@ class Hubwarden:
                 await verify(self._ports, message)
             case CensusMessage():
                 await census(self._ports, message)
+            case TicketMessage():
+                await settle_late(self._ports, message)
 
     @cached_property
     def _ports(self) -> Ports:

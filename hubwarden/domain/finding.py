@@ -235,6 +235,18 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a ticket could not be settled, and since when."""
+
+    since: datetime
+    reason: str
+
+
+FOR_PEOPLE: Final = frozenset({State.TICKETED, State.AWAITING_APPROVAL})
+"""Somebody must act: there is to be a ticket."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Hub × rule × subject, from the first sight of the drift on. All times are UTC."""
 
@@ -260,7 +272,19 @@ class Finding:
     obstacle: Obstacle | None = None
     ticket_open: bool = False
     """Whether its ticket is open as far as we know; a ticket system that was down is caught up with later."""
+    ticket_trouble: Trouble | None = None
+    """Set while the ticket system did not take what it was told last."""
     history: tuple[Step, ...] = ()
+
+    @property
+    def ticket_due(self) -> bool:
+        """Whether the ticket system does not know yet where the finding stands.
+
+        A ticket that could not be opened may be there all the same, where only the answer was lost.
+        """
+        if self.state in FOR_PEOPLE:
+            return not self.ticket_open or self.ticket_trouble is not None
+        return self.state is State.RESOLVED and (self.ticket_open or self.ticket_trouble is not None)
 
     @property
     def id(self) -> str:

@@ -1,4 +1,7 @@
-"""The ticket of a finding: opened where people must act, closed when the drift is proven gone."""
+"""The ticket of a finding: opened where people must act, closed when the drift is proven gone.
+
+A ticket system that is down holds nothing up: the finding notes the trouble, and the ticket is settled later.
+"""
 
 from __future__ import annotations
 
@@ -7,42 +10,87 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from hubwarden.domain.finding import Finding, Proposal, State
+from hubwarden.domain.finding import FOR_PEOPLE, Finding, Proposal, State, Trouble
 from hubwarden.domain.plan import change_text
+from hubwarden.service.errors import AzureError, StaleWriteError, TransientError
+from hubwarden.service.messages import TicketMessage
 from hubwarden.service.ports import Ports, Stored, Ticket
+from hubwarden.service.put_off import backoff, put_off
 
 
 log = logging.getLogger(__name__)
 
-_FOR_PEOPLE = frozenset({State.TICKETED, State.AWAITING_APPROVAL})
+_LONGEST_REASON = 300
 
 
 async def settle_ticket(ports: Ports, stored: Stored[Finding], *, news: bool = False) -> Stored[Finding]:
     """Open or close the finding's ticket where its state asks for it and that was not done yet.
 
-    With ``news``, a ticket that is open already is told why people must act now. A ticket system that is down
-    holds nothing up: the next look at the hub catches up.
+    With ``news``, a ticket that is open already is told why people must act now. What the ticket system does not
+    take is noted in the finding; a message and each next look at the hub try again.
 
     Raises:
         StaleWriteError: somebody else wrote the finding.
     """
     finding = stored.value
-    wanted = finding.state in _FOR_PEOPLE
-    settled = wanted == finding.ticket_open and not (wanted and news)
-    if settled or not (wanted or finding.state is State.RESOLVED):
+    if not finding.ticket_due and not (news and finding.state in FOR_PEOPLE):
         return stored
     try:
-        if wanted:
-            await ports.tickets.open(_ticket(ports, finding))
-        else:
-            await ports.tickets.close(finding.id, finding.history[-1].reason, finding.history[-1].at)
-    except Exception:
+        await _carry_over(ports, finding)
+    except Exception as error:
         log.exception("the ticket of %s (%s on %s) could not be settled", finding.id, finding.rule_id, finding.hub)
+        return await _troubled(ports, stored, error)
+    return await _settled(ports, stored)
+
+
+async def settle_late(ports: Ports, message: TicketMessage) -> None:
+    """Settle a ticket that could not be settled before, as its finding stands now."""
+    findings = await ports.findings.of_hub(message.hub_id)
+    stored = next((stored for stored in findings if stored.value.id == message.finding), None)
+    if stored is None or not stored.value.ticket_due:
+        return
+    try:
+        await _carry_over(ports, stored.value)
+        await _settled(ports, stored)
+    except TransientError as error:
+        await put_off(ports, message, error, retry_after=error.retry_after)
+    except StaleWriteError as error:
+        await put_off(ports, message, error)
+    except AzureError:
+        log.exception("the ticket of %s on %s is left to the next sweep", message.finding, message.hub)
+
+
+async def _carry_over(ports: Ports, finding: Finding) -> None:
+    """Let the ticket system know."""
+    if finding.state in FOR_PEOPLE:
+        await ports.tickets.open(_ticket(ports, finding))
+    else:
+        await ports.tickets.close(finding.id, finding.history[-1].reason, finding.history[-1].at)
+
+
+async def _settled(ports: Ports, stored: Stored[Finding]) -> Stored[Finding]:
+    finding = stored.value
+    return await _keep(
+        ports, stored, replace(finding, ticket_open=finding.state in FOR_PEOPLE, ticket_trouble=None)
+    )
+
+
+async def _troubled(ports: Ports, stored: Stored[Finding], error: Exception) -> Stored[Finding]:
+    """Note the trouble; the first of a row sends a message, so that there is one at a time."""
+    if stored.value.ticket_trouble is not None:
         return stored
-    if wanted == finding.ticket_open:
+    trouble = Trouble(ports.clock.now(), (str(error) or type(error).__name__)[:_LONGEST_REASON])
+    noted = await _keep(ports, stored, replace(stored.value, ticket_trouble=trouble))
+    if isinstance(error, TransientError):
+        delay = max(backoff(0), error.retry_after or backoff(0))
+        await ports.work.send(TicketMessage(hub=noted.value.hub.path, finding=noted.value.id), delay=delay)
+    return noted
+
+
+async def _keep(ports: Ports, stored: Stored[Finding], finding: Finding) -> Stored[Finding]:
+    if finding == stored.value:
         return stored
-    known = replace(finding, ticket_open=wanted)
-    return Stored(known, await ports.findings.save(known, stored.etag))
+    return Stored(finding, await ports.findings.save(finding, stored.etag))
 
 
 def _ticket(ports: Ports, finding: Finding) -> Ticket:
@@ -56,6 +104,7 @@ def _ticket(ports: Ports, finding: Finding) -> Ticket:
         is_open=True,
         opened_at=now,
         changed_at=now,
+        severity=finding.severity,
     )
 
 

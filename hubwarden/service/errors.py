@@ -1,4 +1,4 @@
-"""The four ways in which Azure can say no, and the two in which storage can. Adapters raise nothing else."""
+"""How Azure, or a ticket system, can say no, and how storage can. Adapters raise nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from datetime import timedelta
 
 
 class AzureError(Exception):
-    """A call to Azure did not do what it should; the message is for an operator and carries no secret."""
+    """A call to Azure, or to a ticket system, did not do what it should.
+
+    The message is for an operator and carries no secret.
+    """
 
 
 class TransientError(AzureError):

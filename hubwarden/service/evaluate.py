@@ -208,7 +208,7 @@ async def bury_hub(ports: Ports, hub: HubId, why: str) -> None:
             settled.append(await settle_ticket(ports, stored))
         else:
             settled.append(await move(ports, stored, Event.CLEARED, why))
-    if not any(stored.value.ticket_open for stored in settled):
+    if not any(stored.value.ticket_due for stored in settled):
         await ports.records.forget(hub)
     log.info("%s: %s", hub, why)
 

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from hubwarden import __version__
-from hubwarden.service.ports import Clock, HubStore, SweepRecord, WorkQueue
+from hubwarden.domain.finding import Finding
+from hubwarden.service.ports import Clock, FindingStore, HubStore, SweepRecord, WorkQueue
 
 
 _LATE: Final = timedelta(minutes=15)
@@ -18,6 +19,7 @@ type NextSweep = Callable[[datetime], datetime | None]
 
 async def health(
     records: HubStore,
+    findings: FindingStore,
     work: WorkQueue,
     clock: Clock,
     *,
@@ -29,18 +31,23 @@ async def health(
 
     Args:
         records: where sweeps are remembered.
+        findings: whose tickets may wait.
         work: the queues.
         clock: the time.
         next_sweep: see there.
         not_ready: why nothing is judged or fixed for now, or None.
-        warnings: what is wrong without standing in the way; what is wrong with the sweeps is added.
+        warnings: what is wrong without standing in the way; what is wrong with the sweeps, the queues and the
+            tickets is added.
     """
     last = await records.last_sweep()
     depths = await work.depths()
+    waiting = [finding async for finding in findings.waiting()]
     return {
         "ready": not_ready is None,
         "reason": not_ready,
-        "warnings": [*warnings, *_of_sweeps(last, clock.now(), next_sweep), *_of_queues(depths)],
+        "warnings": [
+            *warnings, *_of_sweeps(last, clock.now(), next_sweep), *_of_queues(depths), *_of_tickets(waiting)
+        ],
         "version": __version__,
         "last_sweep": None if last is None else {
             "started_at": last.started_at.isoformat(),
@@ -73,3 +80,13 @@ def _of_queues(depths: Mapping[str, int]) -> Iterator[str]:
     for name, depth in depths.items():
         if name.endswith("-poison") and depth:
             yield f"{depth} message(s) that nobody could use wait in {name}"
+
+
+def _of_tickets(waiting: Sequence[Finding]) -> Iterator[str]:
+    troubles = [finding.ticket_trouble for finding in waiting if finding.ticket_trouble]
+    if troubles:
+        first = min(troubles, key=lambda trouble: trouble.since)
+        yield (
+            f"{len(troubles)} ticket(s) wait for the ticket system since {first.since:%Y-%m-%d %H:%M} UTC: "
+            f"{first.reason}"
+        )

@@ -20,6 +20,7 @@ class Queue(StrEnum):
     REMEDIATE = "hubwarden-remediate"
     VERIFY = "hubwarden-verify"
     CENSUS = "hubwarden-census"
+    TICKETS = "hubwarden-tickets"
 
 
 class MalformedMessageError(ValueError):
@@ -98,13 +99,20 @@ class CensusMessage(_Message):
     tally: Tally = Field(default_factory=Tally)
 
 
-type Message = EvaluateMessage | SweepMessage | RemediateMessage | VerifyMessage | CensusMessage
+class TicketMessage(_Message):
+    """Settle the ticket of the finding with this id, as the finding is by then."""
+
+    finding: str
+
+
+type Message = EvaluateMessage | SweepMessage | RemediateMessage | VerifyMessage | CensusMessage | TicketMessage
 
 _READERS: Final[Mapping[Queue, TypeAdapter[Message]]] = {
     Queue.EVALUATE: TypeAdapter(EvaluateMessage | SweepMessage),
     Queue.REMEDIATE: TypeAdapter(RemediateMessage),
     Queue.VERIFY: TypeAdapter(VerifyMessage),
     Queue.CENSUS: TypeAdapter(CensusMessage),
+    Queue.TICKETS: TypeAdapter(TicketMessage),
 }
 _QUEUES: Final[Mapping[type[BaseModel], Queue]] = {
     EvaluateMessage: Queue.EVALUATE,
@@ -112,6 +120,7 @@ _QUEUES: Final[Mapping[type[BaseModel], Queue]] = {
     RemediateMessage: Queue.REMEDIATE,
     VerifyMessage: Queue.VERIFY,
     CensusMessage: Queue.CENSUS,
+    TicketMessage: Queue.TICKETS,
 }
 
 _NAMES: Final = frozenset(name for model in _QUEUES for name in (model.__name__, *model.model_fields))

@@ -12,6 +12,7 @@ from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.domain.policy import Policy
 from hubwarden.domain.rule import Remediator, Rule
+from hubwarden.domain.severity import Severity
 from hubwarden.service.messages import Message, Queue
 
 
@@ -111,8 +112,21 @@ class SweepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TicketRef:
+    """Where a ticket lives: ``system`` says in whose hands, ``id`` is its own name there."""
+
+    system: str
+    id: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
-    """A ticket in the built-in store. ``key`` is the finding's id: one finding, one ticket."""
+    """A ticket. ``key`` is the finding's id: one finding, one ticket.
+
+    ``ref`` is where it lives, None in the built-in store; ``previous`` is the one that it follows, which could not
+    be opened again.
+    """
 
     key: str
     hub: HubId
@@ -124,6 +138,9 @@ class Ticket:
     changed_at: datetime
     occurrences: int = 1
     closing_note: str | None = None
+    severity: Severity = Severity.MEDIUM
+    ref: TicketRef | None = None
+    previous: TicketRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +322,10 @@ class FindingStore(Protocol):
         """Every finding of every hub."""
         ...
 
+    def waiting(self) -> AsyncIterator[Finding]:
+        """The findings whose ticket is due and in trouble."""
+        ...
+
 
 class HubStore(Protocol):
     """What is remembered of hubs, and of sweeps."""
@@ -379,10 +400,17 @@ class Graveyard(Protocol):
 
 
 class TicketSystem(Protocol):
-    """Where tickets live. The key is the finding's id."""
+    """Where tickets live. The key is the finding's id.
+
+    Every method raises TransientError (with ``sent`` true where it may have arrived), DeniedError, PermanentError
+    or StorageUnavailableError, as they say.
+    """
 
     async def open(self, ticket: Ticket) -> None:
-        """Open the ticket, or bring the one with this key up to date and open it again. Repeating is harmless."""
+        """Open the ticket, or bring the one with this key up to date and open it again. Repeating is harmless.
+
+        Where the one with this key cannot be opened again, a new one is opened that names it.
+        """
         ...
 
     async def close(self, key: str, note: str, at: datetime) -> bool:

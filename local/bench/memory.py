@@ -91,6 +91,12 @@ class MemoryFindings:
             for stored in rows.values():
                 yield stored.value
 
+    async def waiting(self) -> AsyncIterator[Finding]:
+        """See FindingStore."""
+        async for finding in self.everything():
+            if finding.ticket_due and finding.ticket_trouble:
+                yield finding
+
 
 class MemoryHubs:
     """HubStore."""

@@ -20,6 +20,7 @@ from hubwarden.service.messages import (
     EvaluateMessage,
     Queue,
     RemediateMessage,
+    TicketMessage,
     VerifyMessage,
     parse,
 )
@@ -33,6 +34,7 @@ MESSAGES = {
     Queue.REMEDIATE: RemediateMessage(hub=HUB),
     Queue.VERIFY: VerifyMessage(hub=HUB, digest="sha256:0", give_up_at=NOW),
     Queue.CENSUS: CensusMessage(hub=HUB, run="r", host="h.azure-devices.net", continuation="…", tally=TALLY),
+    Queue.TICKETS: TicketMessage(hub=HUB, finding="f-0123456789abcdef"),
 }
 
 
@@ -124,6 +126,8 @@ async def test_depths_of_all_queues(work):
         "hubwarden-verify-poison": 1,
         "hubwarden-census": 0,
         "hubwarden-census-poison": 0,
+        "hubwarden-tickets": 0,
+        "hubwarden-tickets-poison": 0,
     }
 
 

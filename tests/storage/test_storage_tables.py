@@ -14,7 +14,7 @@ from azure.core.exceptions import ResourceNotFoundError
 
 from hubwarden.adapters.storage.findings import TableFindings
 from hubwarden.adapters.storage.hubs import TableHubs
-from hubwarden.domain.finding import Actor, Finding, State
+from hubwarden.domain.finding import Actor, Finding, State, Trouble
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.severity import Severity
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
@@ -83,6 +83,22 @@ async def test_a_hub_has_its_findings_only(findings):
         await findings.save(each, None)
     assert {stored.value.subject for stored in await findings.of_hub(HUB)} == {"a", "b"}
     assert len([found async for found in findings.everything()]) == 3
+
+
+async def test_only_a_ticket_that_is_due_and_in_trouble_waits(findings):
+    trouble = Trouble(NOW, "503")
+    waits = finding("waits", state=State.TICKETED, ticket_trouble=trouble)
+    for each in (
+        waits,
+        finding("reported", state=State.REPORTED, ticket_trouble=trouble),
+        finding("fine", state=State.TICKETED, ticket_open=True),
+        finding("later", state=State.TICKETED),
+    ):
+        await findings.save(each, None)
+    assert [found async for found in findings.waiting()] == [waits]
+    (stored,) = [stored for stored in await findings.of_hub(HUB) if stored.value == waits]
+    await findings.save(dataclasses.replace(waits, ticket_trouble=None), stored.etag)
+    assert [found async for found in findings.waiting()] == []
 
 
 async def test_a_finding_is_found_by_its_id_alone(findings):

@@ -23,7 +23,14 @@ from hubwarden.domain.jsons import get_at, with_value
 from hubwarden.domain.policy import check_policy
 from hubwarden.service.bury import bury
 from hubwarden.service.census import census
-from hubwarden.service.errors import ConflictError, HubGoneError, StaleWriteError, StorageUnavailableError
+from hubwarden.service.desk import settle_late
+from hubwarden.service.errors import (
+    ConflictError,
+    HubGoneError,
+    StaleWriteError,
+    StorageUnavailableError,
+    TransientError,
+)
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.messages import (
     CensusMessage,
@@ -32,6 +39,7 @@ from hubwarden.service.messages import (
     Queue,
     RemediateMessage,
     SweepMessage,
+    TicketMessage,
     VerifyMessage,
     parse,
     queue_of,
@@ -148,6 +156,11 @@ class FakeFindings(_Rows):
     async def everything(self):
         for stored in list(self.rows.values()):
             yield stored.value
+
+    async def waiting(self):
+        for finding in self.all:
+            if finding.ticket_due and finding.ticket_trouble:
+                yield finding
 
     @gated
     async def find(self, finding_id):
@@ -298,6 +311,7 @@ class FakeTickets:
         self.gates, self.log = gates, log
         self.tickets = {}
         self.down = False
+        self.error = TransientError("the ticket system is down")
 
     @gated
     async def open(self, ticket):
@@ -322,7 +336,7 @@ class FakeTickets:
 
     def _check(self):
         if self.down:
-            raise ConnectionError("the ticket system is down")
+            raise self.error
 
     @property
     def open_ones(self):
@@ -709,6 +723,8 @@ class World:
                 return await verify(self.ports, message)
             case CensusMessage():
                 return await census(self.ports, message)
+            case TicketMessage():
+                return await settle_late(self.ports, message)
 
     async def deliver(self, letter):
         """As the host does: gone once handled, back in ten seconds after a failure, poisoned after the fifth."""

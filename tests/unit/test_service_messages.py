@@ -24,6 +24,7 @@ from hubwarden.service.messages import (
     Queue,
     RemediateMessage,
     SweepMessage,
+    TicketMessage,
     VerifyMessage,
     parse,
     queue_of,
@@ -46,6 +47,7 @@ MESSAGES = st.one_of(
     st.builds(SweepMessage, subscription=WORDS, attempt=ATTEMPTS),
     st.builds(RemediateMessage, hub=HUBS, attempt=ATTEMPTS),
     st.builds(VerifyMessage, hub=HUBS, attempt=ATTEMPTS, digest=WORDS, give_up_at=TIMES),
+    st.builds(TicketMessage, hub=HUBS, attempt=ATTEMPTS, finding=WORDS),
 )  # fmt: skip
 
 
@@ -203,7 +205,7 @@ EVERY_QUARTER = timedelta(minutes=15)
 
 async def told(world, *, not_ready=None, warnings=()):
     return await health(
-        world.records, world.work, world.clock,
+        world.records, world.findings, world.work, world.clock,
         next_sweep=lambda after: after + EVERY_QUARTER, not_ready=not_ready, warnings=warnings,
     )  # fmt: skip
 

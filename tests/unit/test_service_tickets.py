@@ -9,7 +9,9 @@ from datetime import timedelta
 import pytest
 
 from hubwarden.domain.finding import State
-from hubwarden.service.errors import DeniedError, HubGoneError, PermanentError
+from hubwarden.service.errors import DeniedError, HubGoneError, PermanentError, StaleWriteError, TransientError
+from hubwarden.service.health import health
+from hubwarden.service.messages import Queue, TicketMessage
 from tests.unit.fakes import HUB, World, ask, policy
 
 
@@ -186,3 +188,138 @@ async def test_a_hub_that_is_deleted_while_it_has_a_ticket():
     gone = ask(at=world.clock.now() + timedelta(seconds=1), deleted=True)
     await world.handle(gone)
     assert not world.tickets.open_ones
+
+
+# --- what the ticket system could not take is settled later
+
+
+def trouble(world):
+    return world.finding().ticket_trouble
+
+
+async def in_trouble(error=None):
+    """A finding whose ticket could not be opened."""
+    world = World("ticket")
+    world.tickets.down = True
+    world.tickets.error = error or TransientError("the ticket system says 503", retry_after=timedelta(seconds=90))
+    world.hubs.add(minTlsVersion="1.0")
+    await world.sweep()
+    return world
+
+
+async def test_a_message_settles_what_could_not_be_and_waits_as_long_as_was_asked():
+    world = await in_trouble()
+    ((message, delay),) = world.work.sent
+    assert message == TicketMessage(hub=HUB.path, finding=world.finding().id)
+    assert delay == timedelta(seconds=90)
+    assert trouble(world).reason == "the ticket system says 503"
+    world.tickets.down = False
+    await world.run()
+    assert len(world.tickets.open_ones) == 1
+    assert world.finding().ticket_open
+    assert trouble(world) is None
+
+
+async def test_there_is_one_message_however_often_the_hub_is_looked_at():
+    world = await in_trouble()
+    since = trouble(world).since
+    for _ in range(3):
+        world.clock.turn(minutes=15)
+        await world.sweep()
+    assert len(world.work.of(TicketMessage)) == 1
+    assert trouble(world).since == since
+
+
+async def test_a_dead_ticket_system_ends_in_poison_and_audit_and_the_next_sweep_tries_all_the_same():
+    world = await in_trouble()
+    await world.run()
+    assert [queue for queue, _ in world.work.poison] == [Queue.TICKETS]
+    assert trouble(world) is not None
+    assert not world.errors
+    world.tickets.down = False
+    await world.sweep()
+    assert len(world.tickets.open_ones) == 1
+    assert trouble(world) is None
+
+
+async def test_the_ticket_follows_the_state_that_the_finding_has_by_then():
+    world = await in_trouble()
+    await world.drift(value="1.2")
+    await world.run(until=timedelta(seconds=20))
+    assert world.state() is State.RESOLVED
+    world.tickets.down = False
+    await world.run()
+    assert not world.tickets.open_ones
+    assert trouble(world) is None
+
+
+async def test_a_ticket_that_may_have_been_opened_all_the_same_is_closed():
+    world = await in_trouble()
+    arrived = world.finding()
+    world.tickets.down = False
+    from hubwarden.service.desk import _ticket
+
+    await world.tickets.open(_ticket(world.ports, arrived))
+    await world.drift(value="1.2")
+    await world.run()
+    assert not world.tickets.open_ones
+
+
+async def test_news_that_did_not_arrive_is_told_later():
+    world = World()
+    world.hubs.add()
+    world.hubs.faults["put"] = [DeniedError("ScopeLocked"), PermanentError("400 never")]
+    await world.drift()
+    await world.run()
+    world.tickets.down = True
+    await world.drift(path=("tags", "a"), value="b")
+    await world.run(until=timedelta(minutes=2))
+    assert "400 never" not in text(world)
+    world.tickets.down = False
+    await world.run()
+    assert "400 never" in text(world)
+
+
+async def test_what_a_ticket_system_refuses_is_left_to_the_sweeps():
+    world = await in_trouble(DeniedError("401: the token has expired"))
+    assert not world.work.of(TicketMessage)
+    assert trouble(world).reason == "401: the token has expired"
+    world.tickets.down = False
+    await world.sweep()
+    assert world.finding().ticket_open
+
+
+async def test_a_message_about_a_finding_that_needs_nothing_does_nothing():
+    world = await ticketed()
+    before = list(world.log)
+    for finding in (world.finding().id, "f-unknown"):
+        await world.handle(TicketMessage(hub=HUB.path, finding=finding))
+    assert world.log == before
+
+
+async def test_a_message_that_meets_a_refusal_ends_and_one_that_meets_a_race_comes_again():
+    world = await in_trouble()
+    ((message, _),) = world.work.sent
+    world.work.letters.clear()
+    world.tickets.error = DeniedError("401")
+    await world.handle(message)
+    assert not world.work.letters
+    world.tickets.down = False
+    world.findings.save = _stale
+    await world.handle(message)
+    assert world.work.of(TicketMessage) == [message.model_copy(update={"attempt": 1})]
+
+
+async def _stale(*_):
+    raise StaleWriteError("somebody else was faster")
+
+
+async def test_health_says_since_when_how_many_tickets_wait_and_why():
+    world = await in_trouble()
+    said = await health(
+        world.records, world.findings, world.work, world.clock,
+        next_sweep=lambda _: None, not_ready=None, warnings=(),
+    )  # fmt: skip
+    assert said["warnings"] == [
+        "1 ticket(s) wait for the ticket system since 2026-11-23 09:00 UTC: the ticket system says 503"
+    ]

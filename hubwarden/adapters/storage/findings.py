@@ -38,6 +38,11 @@ class TableFindings:
         async for stored in self._table.values():
             yield stored.value
 
+    async def waiting(self) -> AsyncIterator[Finding]:
+        """The findings whose ticket is due and in trouble."""
+        async for stored in self._table.marked("TicketWaits"):
+            yield stored.value
+
 
 def _partition(hub: HubId) -> str:
     return f"{hub.subscription}|{hub.resource_group}|{hub.name}"
@@ -58,6 +63,7 @@ def _columns(finding: Finding) -> Mapping[str, Column]:
         "FirstSeen": finding.first_seen,
         "LastSeen": finding.last_seen,
         "Occurrences": finding.occurrences,
+        "TicketWaits": True if finding.ticket_due and finding.ticket_trouble else None,
     }
 
 

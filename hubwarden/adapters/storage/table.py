@@ -87,6 +87,12 @@ class Table[T]:
             async for row in self._client.query_entities("RowKey eq @row", parameters={"row": row_key}):
                 yield self._stored(row)
 
+    async def marked(self, column: str) -> AsyncIterator[Stored[T]]:
+        """The values of which this column is true."""
+        with reported(self._part), suppress(ResourceNotFoundError):
+            async for row in self._client.query_entities(f"{column} eq true"):
+                yield self._stored(row)
+
     @property
     def _client(self) -> TableClient:
         return self._account.table(self._shape.table)
