@@ -1,0 +1,124 @@
+"""The pages on which people decide: HTML from views, with no script, that shows whatever it is given as text.
+
+The style sheet stands in the page, and the Content-Security-Policy lets in this one and no other by its hash. So
+there is no route for files that anybody may call, a page is one answer, and page and style are of one version.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from hubwarden.domain.finding import State
+from hubwarden.web.view import MessageView, RequestView
+
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+_HERE: Final = Path(__file__).parent
+_CSS: Final = (_HERE / "static" / "pages.css").read_text(encoding="utf-8")
+_CSS_HASH: Final = base64.b64encode(hashlib.sha256(_CSS.encode()).digest()).decode()
+
+HEADERS: Final[Mapping[str, str]] = MappingProxyType({
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{_CSS_HASH}'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "X-Robots-Tag": "noindex, nofollow",
+    "Cross-Origin-Opener-Policy": "same-origin",
+})  # fmt: skip
+"""What every page is sent with. The link is a secret: it goes into no referrer, no cache and no index."""
+
+# How a request stands → a headline, what it means, and how good that is.
+_STANDING: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
+    State.APPROVED: ("Approved", "The fix runs within a minute, on the hub as it is then, or not at all.", "good"),
+    State.EXECUTING: ("Approved", "The fix is being written to the hub.", "good"),
+    State.VERIFYING: ("Approved", "The fix was written. The hub is read again to see whether it holds.", "good"),
+    State.AMBIGUOUS: ("Approved", "The fix was sent; whether it arrived is being looked at.", "warn"),
+    State.RESOLVED: ("Resolved", "The hub was read again: the drift is gone.", "good"),
+    State.REJECTED: ("Rejected", "Nothing is changed until the drift has gone and come back.", "stop"),
+    State.EXPIRED: ("No longer valid", "Nobody decided in time. Nothing was changed; there is a ticket.", "warn"),
+    State.STALE: (
+        "Out of date",
+        "The hub was changed after this was asked, so this plan does not run. A new request says what would.",
+        "warn",
+    ),
+    State.FAILED: ("Failed", "The fix did not work. There is a ticket.", "stop"),
+})  # fmt: skip
+_ELSEWHERE: Final = ("No longer asked", "This does not wait for a decision any more. Nothing was changed.", "warn")
+
+# Printable as far as Python is concerned, and seen by nobody.
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
+    chr(c) for c in range(0xFE00, 0xFE10)
+}
+
+
+def render(view: RequestView | MessageView) -> str:
+    """The view's page, complete; send it with HEADERS."""
+    if isinstance(view, MessageView):
+        return _environment().get_template("message.html").render(view=view)
+    if view.state == State.AWAITING_APPROVAL:
+        return _environment().get_template("request.html").render(view=view)
+    title, meaning, tone = _STANDING.get(view.state, _ELSEWHERE)
+    return _environment().get_template("decided.html").render(view=view, title=title, meaning=meaning, tone=tone)
+
+
+def visible(text: str) -> str:
+    """The text with everything that does not show made visible, so that it can neither hide nor move anything."""
+    return "".join(c if c.isprintable() and c not in _BLANK else c.encode("unicode_escape").decode() for c in text)
+
+
+@cache
+def _environment() -> Environment:
+    """Made with the first page: nothing else needs Jinja2."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["css"] = _CSS
+    environment.filters.update(moment=_moment, iso=_iso, lines=_lines, typed=_typed)
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Whatever a template puts out passes through here, so that none can forget to."""
+    return visible(value) if type(value) is str else value
+
+
+def _lines(text: str) -> list[str]:
+    return re.split(r"\r?\n", text)
+
+
+def _typed(text: str) -> Markup:
+    """What somebody wrote into a form, with its line breaks, to be put into the form again."""
+    from markupsafe import Markup  # noqa: PLC0415
+
+    return Markup("\n").join(visible(line) for line in _lines(text))
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%-d %B %Y, %H:%M} UTC"
+
+
+def _iso(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
