@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import unicodedata
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType({
 
 # How a request stands → a headline, what it means, and how good that is.
 _STANDING: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
-    State.APPROVED: ("Approved", "The fix runs within a minute, on the hub as it is then, or not at all.", "good"),
+    State.APPROVED: ("Approved", "What was asked is carried out now, if the hub is still as it was then; if not, nothing is.", "good"),
     State.EXECUTING: ("Approved", "The fix is being written to the hub.", "good"),
     State.VERIFYING: ("Approved", "The fix was written. The hub is read again to see whether it holds.", "good"),
     State.AMBIGUOUS: ("Approved", "The fix was sent; whether it arrived is being looked at.", "warn"),
@@ -59,12 +60,15 @@ _STANDING: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
     ),
     State.FAILED: ("Failed", "The fix did not work. There is a ticket.", "stop"),
 })  # fmt: skip
-_ELSEWHERE: Final = ("No longer asked", "This does not wait for a decision any more. Nothing was changed.", "warn")
+_ELSEWHERE: Final = ("No longer asked", "This does not wait for a decision any more.", "warn")
 
 # Printable as far as Python is concerned, and seen by nobody.
 _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
     chr(c) for c in range(0xFE00, 0xFE10)
 }
+# What is written onto the letter before it; no language needs as many as are piled up to hide the lines around.
+_MARKS: Final = frozenset({"Mn", "Me"})
+_MOST_MARKS: Final = 4
 
 
 def render(view: RequestView | MessageView) -> str:
@@ -79,7 +83,12 @@ def render(view: RequestView | MessageView) -> str:
 
 def visible(text: str) -> str:
     """The text with everything that does not show made visible, so that it can neither hide nor move anything."""
-    return "".join(c if c.isprintable() and c not in _BLANK else c.encode("unicode_escape").decode() for c in text)
+    shown, marks = [], 0
+    for c in text:
+        marks = marks + 1 if unicodedata.category(c) in _MARKS else 0
+        plain = c.isprintable() and c not in _BLANK and marks <= _MOST_MARKS
+        shown.append(c if plain else c.encode("unicode_escape").decode())
+    return "".join(shown)
 
 
 @cache
