@@ -46,7 +46,7 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType({
 
 # How a request stands → a headline, what it means, and how good that is.
 _STANDING: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
-    State.APPROVED: ("Approved", "The plan is carried out now if the hub is still as it was; if not, nothing is done.", "good"),
+    State.APPROVED: ("Approved", "The plan is carried out now, if the hub is still as it was.", "good"),
     State.EXECUTING: ("Approved", "The fix is being written to the hub.", "good"),
     State.VERIFYING: ("Approved", "The fix was written. The hub is read again to see whether it holds.", "good"),
     State.AMBIGUOUS: ("Approved", "The fix was sent; whether it arrived is being looked at.", "warn"),
