@@ -24,11 +24,14 @@ from hubwarden.adapters.storage.hubs import TableHubs
 from hubwarden.adapters.storage.lists import BlobLists
 from hubwarden.adapters.storage.queues import QueueWork
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
+from hubwarden.adapters.tickets.foreign import ForeignTickets
+from hubwarden.adapters.tickets.make import make_tickets
 from hubwarden.domain.census import CensusSettings
 from hubwarden.domain.finding import Actor
 from hubwarden.domain.policy import Policy, PolicyError, check_policy
 from hubwarden.domain.rule import Mode, Remediator, Rule
 from hubwarden.domain.snapshot import Facet
+from hubwarden.domain.targets import Tickets
 from hubwarden.service.bury import bury
 from hubwarden.service.census import census
 from hubwarden.service.desk import settle_late
@@ -131,8 +134,9 @@ class Hubwarden:
         self._audit = audit or BlobAudit(account, self._clock)
         self._graveyard = graveyard or BlobGraveyard(account, self._clock)
         self._lists = lists or BlobLists(account)
-        self._tickets = tickets or BuiltinTickets(account)
         self._policy, self._policy_problems = _read_policy(self.settings, rules, self._clock)
+        targets = self._policy.tickets if self._policy else Tickets()
+        self._tickets = tickets or make_tickets(targets, env, BuiltinTickets(account))
         self._own: Actor | None = None
         if self._policy_problems:
             log.log(
@@ -241,6 +245,8 @@ class Hubwarden:
     async def close(self) -> None:
         """Close every connection; nothing can be used afterwards."""
         await self._account.close()
+        if isinstance(self._tickets, ForeignTickets):
+            await self._tickets.shut_down()
         if "_ports" in self.__dict__ and isinstance(self._ports.hubs, ArmHubs):
             await self._ports.hubs.close()
         if "_credential" in self.__dict__:

@@ -28,6 +28,7 @@ from pydantic import (
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.rule import Mode, Rule, RuleSettings
+from hubwarden.domain.targets import Tickets
 
 
 ALL: Final = "all"
@@ -147,12 +148,6 @@ class _RuleSection(_Section):
         given = (self.settings, self.scopes[index].settings)
         named = {name: getattr(settings, name) for settings in given for name in settings.model_fields_set}
         return cast("RuleSettings", type(self.settings).model_validate(named))
-
-
-class Tickets(_Section):
-    """Where tickets go."""
-
-    target: Literal["builtin"] = Field("builtin", description="builtin: a table in the app's storage account.")
 
 
 class Policy(_Section):

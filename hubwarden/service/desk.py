@@ -99,7 +99,7 @@ def _ticket(ports: Ports, finding: Finding) -> Ticket:
         key=finding.id,
         hub=finding.hub,
         rule_id=finding.rule_id,
-        title=f"{finding.hub.name}: {finding.summary}",
+        title=_line(f"{finding.hub.name}: {finding.summary}"),
         text=ticket_text(ports, finding),
         is_open=True,
         opened_at=now,
@@ -137,7 +137,7 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
             f"By portal: {rule.manual_fix.portal}",
             f"More: {rule.reference}",
         ]
-    return "\n".join(lines)
+    return "\n".join(_line(line) for line in lines)
 
 
 def _asked(finding: Finding, proposal: Proposal) -> list[str]:
@@ -149,6 +149,11 @@ def _asked(finding: Finding, proposal: Proposal) -> list[str]:
         f"To approve it: python -m hubwarden.cli approve {finding.id} --plan {proposal.digest}",
         f"To reject it: python -m hubwarden.cli reject {finding.id} --plan {proposal.digest} --reason TEXT",
     ]
+
+
+def _line(text: str) -> str:
+    """One line, whatever Azure told: nothing in it can begin another, or turn the direction of reading."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _filled(template: str, values: dict[str, Any]) -> str:

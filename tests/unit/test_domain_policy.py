@@ -243,7 +243,9 @@ TABLE = {
     "hub": (at(12, "    hub: Hub-One"), 12, "exemptions[0].hub", "not an IoT Hub or a part of one: 'Hub-One'"),
     "blank reason": (at(14, "    reason: '  '"), 14, "exemptions[0].reason",
                      "String should have at least 1 character, found '  '"),
-    "ticket target": (at(18, "  target: jira"), 18, "tickets.target", "Input should be 'builtin', found 'jira'"),
+    "ticket target": (at(18, "  target: bugzilla"), 18, "tickets.target",
+                      ("Input should be 'builtin', 'github', 'jira', 'servicenow', 'azure_devops', 'pagerduty' or "
+                       "'webhook', found 'bugzilla'")),
     "accept_risk": (at(16, "accept_risk:\n- tls-minimum\n- tls"), 18, "accept_risk[1]",
                     f"no rule 'tls'; there are: {KNOWN}"),
     "exempt rule": (at(11, "  - rule: tls"), 11, "exemptions[0].rule", f"no rule 'tls'; there are: {KNOWN}"),
