@@ -113,7 +113,9 @@ class ServiceNow(_Section):
     url: _Url = Field(description="The instance, such as https://example.service-now.com.")
     user: _Name = Field(description="Name of the integration user.")
     token_setting: _Setting = Field("HUBWARDEN_SERVICENOW_PASSWORD", description=f"Its password. {_SETTING_HINT}")
-    close_code: _Name = Field("Solved (Permanently)", description="The close code of resolved incidents.")
+    close_code: _Name = Field(
+        "Solution provided", description="The close code of resolved incidents, as the instance spells it."
+    )
     assignment_group: _Name | None = Field(
         None, description="sys_id or name of the group that gets the incidents."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from dataclasses import replace
@@ -13,7 +14,7 @@ from hubwarden.domain.severity import Severity
 from hubwarden.service.errors import DeniedError, PermanentError, TransientError
 from hubwarden.service.ports import Ticket
 from tests.simulator.listening import all_loggers_at_debug
-from tests.tickets.vendors import ASKED, TOKEN, VENDORS
+from tests.tickets.vendors import ASKED, TOKEN, VENDORS, Item
 from tests.unit.fakes import HUB
 
 
@@ -153,6 +154,27 @@ async def test_a_ticket_of_another_system_is_none_of_ours(desk_of, name):
     await desk.tickets.open(TICKET)
     assert desk.vendor.items == [item]
     assert desk.store.tickets[TICKET.key].ref == remembered.ref
+
+
+@EVERY
+async def test_workers_that_open_the_same_ticket_side_by_side_open_one(desk_of, name):
+    desk = await desk_of(name)
+    await asyncio.gather(*(desk.tickets.open(TICKET) for _ in range(5)))
+    assert len(desk.vendor.items) == 1
+    assert not desk.vendor.refusals
+
+
+async def test_on_github_every_page_is_looked_through_and_a_marker_elsewhere_is_none(desk_of):
+    desk = await desk_of("github")
+    await desk.tickets.open(TICKET)
+    (item,) = desk.vendor.items
+    for number in range(2, 232):
+        text = f"{number}: somebody's words <!-- hubwarden:{TICKET.key} --> and more"
+        desk.vendor.items.append(Item(str(number), "f-0", text=text))
+    desk.store.tickets.clear()
+    await desk.tickets.close(TICKET.key, "gone", NOW)
+    assert item.state == "closed"
+    assert len(desk.vendor.open_ones) == 230
 
 
 GRADES = {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
+from asyncio import Lock
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
 from hubwarden.adapters.tickets.http import Http
 from hubwarden.service.errors import DeniedError, TransientError
@@ -73,25 +75,28 @@ class ForeignTickets(TicketSystem):
         self._tracker = tracker
         self._http = http
         self._now = now
+        self._locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()
         self._quiet_until = 0.0
         self._why = ""
 
     async def open(self, ticket: Ticket) -> None:
         """See TicketSystem."""
-        async with self._careful():
-            known = await self._store.find_by_key(ticket.key)
-            ref = await self._ref(ticket.key, known)
-            opened = await self._opened(ticket, ref, known)
-        await self._store.open(opened)
+        async with self._alone(ticket.key):
+            async with self._careful():
+                known = await self._store.find_by_key(ticket.key)
+                ref = await self._ref(ticket.key, known)
+                opened = await self._opened(ticket, ref, known)
+            await self._store.open(opened)
 
     async def close(self, key: str, note: str, at: datetime) -> bool:
         """See TicketSystem. One that somebody has closed by hand is left as it is."""
-        async with self._careful():
-            known = await self._store.find_by_key(key)
-            ref = await self._ref(key, known)
-            if ref is not None and await self._standing(ref, known) is Standing.OPEN:
-                await self._tracker.close(ref, note)
-        return await self._store.close(key, note, at)
+        async with self._alone(key):
+            async with self._careful():
+                known = await self._store.find_by_key(key)
+                ref = await self._ref(key, known)
+                if ref is not None and await self._standing(ref, known) is Standing.OPEN:
+                    await self._tracker.close(ref, note)
+            return await self._store.close(key, note, at)
 
     async def find_by_key(self, key: str) -> Ticket | None:
         """The ticket of a finding, as we remember it."""
@@ -122,6 +127,13 @@ class ForeignTickets(TicketSystem):
         if standing is not None:
             return standing
         return Standing.OPEN if known is None or known.is_open else Standing.CLOSED
+
+    def _alone(self, key: str) -> Lock:
+        """Two workers of one process must not open the same ticket side by side."""
+        lock = self._locks.get(key)
+        if lock is None:
+            self._locks[key] = lock = Lock()
+        return lock
 
     @asynccontextmanager
     async def _careful(self) -> AsyncIterator[None]:

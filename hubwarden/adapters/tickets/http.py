@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aiohttp import BaseConnector, ClientSession
 
 
-_TIMEOUT: Final = 15
+_TIMEOUT: Final = 10
 _MOST: Final = 2_000_000
 _SUCCESS: Final = range(200, 300)
 _TOO_MANY: Final = 429
