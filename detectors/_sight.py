@@ -1,4 +1,4 @@
-"""What every rule asks before it judges: was the hub seen, and is there anything to judge?"""
+"""What every rule asks before it judges: was the hub seen, is there anything to judge, and is it understood?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from hubwarden.domain.verdict import Unknown
 
 
 _DEAD: Final = "the hub is {}: it serves nobody and cannot be changed"
+
+
+class ShapeError(ValueError):
+    """An answer does not have the shape that we know, so that nothing may be concluded from it."""
 
 
 def unseen(snapshot: Snapshot, *facets: Facet) -> Unknown | None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from detectors._sight import ShapeError
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
 
@@ -39,10 +40,6 @@ STANDARD: Final = frozenset({
 })  # fmt: skip
 """The types of recommendations that Azure gives every solution, switched on (RECORDINGS §7)."""
 _STANDARD: Final = frozenset(kind.lower() for kind in STANDARD)
-
-
-class ShapeError(ValueError):
-    """Azure's answer does not have the shape that we know, so that nothing may be concluded from it."""
 
 
 @dataclass(frozen=True, slots=True)

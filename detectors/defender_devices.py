@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from detectors._sight import unseen
-from detectors._solutions import ShapeError, solutions_of
+from detectors._sight import ShapeError, unseen
+from detectors._solutions import solutions_of
 from hubwarden.domain.census import SHOWN, CensusSettings, Coverage
 from hubwarden.domain.jsons import Json
 from hubwarden.domain.rule import ManualFix, Rule

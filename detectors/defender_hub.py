@@ -10,8 +10,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from detectors._sight import unseen
-from detectors._solutions import SOLUTION, WORKSPACE, ShapeError, Solution, solutions_of
+from detectors._sight import ShapeError, unseen
+from detectors._solutions import SOLUTION, WORKSPACE, Solution, solutions_of
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json
 from hubwarden.domain.rule import ManualFix, Rule, RuleSettings

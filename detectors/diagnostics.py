@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from detectors._sight import unseen
+from detectors._sight import ShapeError, unseen
 from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.domain.rule import ManualFix, Rule, RuleSettings
 from hubwarden.domain.severity import Severity
@@ -77,10 +77,6 @@ class Settings(RuleSettings):
         if self.event_hub_name is not None and sink != "eventHubAuthorizationRuleId":
             raise ValueError("event_hub_name needs a destination that is an Event Hubs authorization rule")
         return self
-
-
-class ShapeError(ValueError):
-    """Azure's answer does not have the shape that we know, so that nothing may be concluded from it."""
 
 
 type Sink = tuple[str, str]

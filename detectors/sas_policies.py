@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from detectors._sight import unseen
+from detectors._sight import ShapeError, unseen
 from hubwarden.domain.jsons import Json
 from hubwarden.domain.rule import ManualFix, Rule, RuleSettings
 from hubwarden.domain.severity import Severity
@@ -65,10 +65,6 @@ class Settings(RuleSettings):
         named = {allowed.lower(): rights for allowed, rights in self.allowed.items()}
         rights = named.get(name.lower(), _DEFAULTS.get(name.lower()))
         return None if rights is None else implied(rights)
-
-
-class ShapeError(ValueError):
-    """The facet does not have the shape that we know, so that nothing may be concluded from it."""
 
 
 def implied(rights: Iterable[str]) -> Rights:

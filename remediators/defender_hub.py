@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from detectors._solutions import ShapeError, Solution, solutions_of, strange
+from detectors._sight import ShapeError
+from detectors._solutions import Solution, solutions_of, strange
 from detectors.defender_hub import RULE, Settings, judge
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import ABSENT, Json, MaybeJson, get_at

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from detectors._sight import ShapeError
 from detectors.diagnostics import (
     NOT_GONE,
     RULE,
     Settings,
-    ShapeError,
     View,
     member_of,
     view_of,

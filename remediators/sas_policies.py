@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from detectors.sas_policies import RULE, Rights, SasPolicy, Settings, ShapeError, policies_of, written
+from detectors._sight import ShapeError
+from detectors.sas_policies import RULE, Rights, SasPolicy, Settings, policies_of, written
 from hubwarden.domain.jsons import ABSENT, JsonObject, MaybeJson
 from hubwarden.domain.plan import Change, PlanError, Target
 from hubwarden.domain.rule import Remediator, Safety
