@@ -174,7 +174,10 @@ async def _approve(around: Surroundings, finding_id: str, plan: str, reason: str
     async with around.service() as service:
         seen = plan or _asked_for(around, await _found(service.ports, finding_id))
         finding = await approve(service.ports, finding_id, plan=seen, by=decider, reason=_words(reason))
-    typer.echo(f"approved by {screen.plain(decider)}: the plan for {finding.hub.name} is carried out now")
+    if finding.state is State.AWAITING_APPROVAL:
+        typer.echo(f"agreed to by {screen.plain(str(decider))}: it waits for somebody else to agree too")
+        return CLEAN
+    typer.echo(f"approved by {screen.plain(str(decider))}: the plan for {finding.hub.name} is carried out now")
     return CLEAN
 
 
@@ -196,7 +199,7 @@ async def _reject(around: Surroundings, finding_id: str, plan: str, reason: str,
     decider = around.decider(by)
     async with around.service() as service:
         finding = await reject(service.ports, finding_id, plan=plan, by=decider, reason=_words(reason))
-    typer.echo(f"rejected by {screen.plain(decider)}: {finding.hub.name} is left as it is")
+    typer.echo(f"rejected by {screen.plain(str(decider))}: {finding.hub.name} is left as it is")
     return CLEAN
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hubwarden.bootstrap import Hubwarden, PolicyUnusableError
-from hubwarden.service.approve import NoSuchFindingError, NotAskedError
+from hubwarden.domain.approval import Approver, Via
+from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYoursError
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
 from hubwarden.service.recount import NotCountedError
 
@@ -56,13 +57,14 @@ class Surroundings:
             StorageUnavailableError,
             NoSuchFindingError,
             NotAskedError,
+            NotYoursError,
             NotCountedError,
         ) as error:
             raise CommandError(str(error)) from None
         finally:
             await service.close()
 
-    def decider(self, by: str | None) -> str:
+    def decider(self, by: str | None) -> Approver:
         """Who decides: the name that was given, or the user who is signed in here.
 
         Raises:
@@ -74,7 +76,7 @@ class Surroundings:
             name = ""
         if not name:
             raise CommandError("who decides is not known: say it with --by NAME")
-        return f"{name} (command line)"
+        return Approver(name, Via.COMMAND_LINE)
 
 
 def _values(file: Path) -> Mapping[str, str]:

@@ -218,6 +218,18 @@ class Approval:
     by: str
     at: datetime
     reason: str
+    object_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """How the last plan that was put to people was decided: ``state`` is approved, rejected or expired."""
+
+    digest: str
+    state: State
+    by: str
+    at: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +278,11 @@ class Finding:
     changed_at: datetime | None = None
     """When the actor's change happened, as its event said."""
     proposal: Proposal | None = None
+    agreed: tuple[Approval, ...] = ()
+    """Who said yes to the proposal so far, where several must."""
     approval: Approval | None = None
+    ruling: Ruling | None = None
+    """Kept when the drift has gone: who asks later is told what was decided."""
     attempt: Attempt | None = None
     attempts: int = 0
     obstacle: Obstacle | None = None
@@ -312,7 +328,7 @@ class Finding:
             fresh = replace(changed, attempt=None, attempts=0, obstacle=None, actor=None, changed_at=None)
             return replace(fresh, last_seen=at, occurrences=self.occurrences + 1)
         if event is Event.CLEARED:
-            return replace(changed, obstacle=None, proposal=None, approval=None)
+            return replace(changed, obstacle=None, proposal=None, agreed=(), approval=None)
         if event is Event.OUTDATED:
             return replace(changed, approval=None)
         return changed

@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from hubwarden.domain.approval import Approvals
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.rule import Mode, Rule, RuleSettings
@@ -173,6 +174,7 @@ class Policy(_Section):
         default=False, description="Whether the e-mail address of who made a change is kept, besides id and name."
     )
     tickets: Tickets = Field(default_factory=Tickets, description="Where tickets go.")
+    approvals: Approvals = Field(default_factory=Approvals, description="Who may approve a fix, and for how long.")
 
     def mode_of(self, rule_id: str) -> Mode:
         """What to do with the rule's drift; a rule that the file does not name is only reported."""
@@ -426,6 +428,8 @@ def _unknown_rules(policy: Policy, rules: Iterable[Rule], lines: Mapping[_Loc, i
     known = {rule.id for rule in rules}
     named: list[tuple[_Loc, str]] = [(("accept_risk", i), rule) for i, rule in enumerate(policy.accept_risk)]
     named += [(("exemptions", i, "rule"), exemption.rule) for i, exemption in enumerate(policy.exemptions)]
+    named += [(("approvals", "four_eyes", i), rule) for i, rule in enumerate(policy.approvals.four_eyes)]
+    named += [(("approvals", "needed", rule), rule) for rule in policy.approvals.needed]
     for loc, rule_id in named:
         if rule_id not in known:
             yield Problem(_line(loc, lines), _text(loc), _no_rule(rule_id, known))

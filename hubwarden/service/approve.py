@@ -7,7 +7,9 @@ import logging
 from dataclasses import replace
 from typing import Final
 
-from hubwarden.domain.finding import Approval, Event, Finding, Proposal, State
+from hubwarden.domain.approval import Approver
+from hubwarden.domain.finding import Approval, Event, Finding, Proposal, Ruling, State
+from hubwarden.service.expire import give_up_waiting, is_expired
 from hubwarden.service.ledger import enter
 from hubwarden.service.messages import RemediateMessage
 from hubwarden.service.ports import Ports, Stored
@@ -26,43 +28,73 @@ class NotAskedError(Exception):
     """The finding does not wait for this decision: it stands elsewhere, or another plan is asked about by now."""
 
 
-async def approve(ports: Ports, finding_id: str, *, plan: str, by: str, reason: str) -> Finding:
-    """Say yes to the plan with this digest, and have it carried out.
+class NotYoursError(Exception):
+    """Somebody else must decide this."""
+
+
+async def approve(ports: Ports, finding_id: str, *, plan: str, by: Approver, reason: str) -> Finding:
+    """Say yes to the plan with this digest, and have it carried out once as many have as policy wants.
 
     What runs is that plan or none: right before the fix it is made again from the hub as it is then.
 
     Returns:
-        The finding, approved.
+        The finding: approved, or waiting for others to agree.
 
     Raises:
-        NoSuchFindingError, NotAskedError: as they say; the message is for whoever decided.
+        NoSuchFindingError, NotAskedError, NotYoursError: as they say; the message is for whoever decided.
         StaleWriteError: the finding was just written by somebody else; look at it again.
     """
     stored, proposal = await _asked(ports, finding_id, plan)
-    now = ports.clock.now()
-    approval = Approval(proposal.digest, by, now, reason)
-    told = f"approved by {by}: {reason}"
-    approved = replace(stored.value.after(Event.APPROVE, at=now, reason=told), approval=approval)
-    entered = await _enter(ports, stored, approved, proposal, told)
+    finding = stored.value
+    _check_yours(ports, finding, by)
+    approval = Approval(proposal.digest, str(by), ports.clock.now(), reason, by.object_id)
+    agreed = (*finding.agreed, approval)
+    needed = ports.policy.approvals.needed_for(finding.rule_id)
+    if len(agreed) < needed:
+        told = f"agreed to by {by} ({len(agreed)} of {needed}): {reason}"
+        await _tell(ports, finding, proposal, told)
+        partly = replace(finding, agreed=agreed)
+        await ports.findings.save(partly, stored.etag)
+        return partly
+    names = " and ".join(each.by for each in agreed)
+    told = f"approved by {names}: {reason}"
+    ruling = Ruling(proposal.digest, State.APPROVED, names, approval.at, reason)
+    approved = finding.after(Event.APPROVE, at=approval.at, reason=told)
+    approved = replace(approved, agreed=agreed, approval=replace(approval, by=names), ruling=ruling)
+    await _tell(ports, finding, proposal, told)
+    entered = await enter(ports, stored, approved, told)
     await ports.work.send(RemediateMessage(hub=approved.hub.path))
     return entered.value
 
 
-async def reject(ports: Ports, finding_id: str, *, plan: str, by: str, reason: str) -> Finding:
+async def reject(ports: Ports, finding_id: str, *, plan: str, by: Approver, reason: str) -> Finding:
     """Say no to the plan with this digest: nothing is fixed until the drift has gone and come back.
+
+    One no is enough, and whoever made the change may say it.
 
     Returns, raises: see approve.
     """
     stored, proposal = await _asked(ports, finding_id, plan)
-    told = f"rejected by {by}: {reason}"
-    rejected = stored.value.after(Event.REJECT, at=ports.clock.now(), reason=told)
-    return (await _enter(ports, stored, rejected, proposal, told)).value
+    told, now = f"rejected by {by}: {reason}", ports.clock.now()
+    ruling = Ruling(proposal.digest, State.REJECTED, str(by), now, reason)
+    rejected = replace(stored.value.after(Event.REJECT, at=now, reason=told), ruling=ruling)
+    await _tell(ports, rejected, proposal, told)
+    return (await enter(ports, stored, rejected, told)).value
+
+
+def _check_yours(ports: Ports, finding: Finding, by: Approver) -> None:
+    if finding.rule_id in ports.policy.approvals.four_eyes and by.made(finding.actor):
+        raise NotYoursError(f"{by} made the change: somebody else must approve it; {_NOTHING}")
+    if by.agreed(finding.agreed):
+        raise NotYoursError(f"{by} has agreed already: somebody else must agree too; {_NOTHING}")
 
 
 async def _asked(ports: Ports, finding_id: str, plan: str) -> tuple[Stored[Finding], Proposal]:
     stored = await ports.findings.find(finding_id)
     if stored is None:
         raise NoSuchFindingError(f"there is no finding {finding_id}; {_NOTHING}")
+    if is_expired(ports, stored.value):
+        stored = await give_up_waiting(ports, stored)
     finding, proposal = stored.value, stored.value.proposal
     if finding.state is not State.AWAITING_APPROVAL or proposal is None:
         raise NotAskedError(
@@ -77,13 +109,11 @@ async def _asked(ports: Ports, finding_id: str, plan: str) -> tuple[Stored[Findi
     return stored, proposal
 
 
-async def _enter(
-    ports: Ports, stored: Stored[Finding], decided: Finding, proposal: Proposal, told: str
-) -> Stored[Finding]:
+async def _tell(ports: Ports, finding: Finding, proposal: Proposal, told: str) -> None:
+    """Before the row is written, so that no decision is without a line; the row may still refuse it."""
     await ports.audit.append("approval", {
-        "finding": decided.id,
-        "hub": decided.hub.path,
+        "finding": finding.id,
+        "hub": finding.hub.path,
         "plan": proposal.digest,
         "decision": told,
     })  # fmt: skip
-    return await enter(ports, stored, decided, told)

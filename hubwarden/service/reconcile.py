@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hubwarden.domain.decision import Action, Decision, decide
-from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, State, Step, finding_id
+from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, Proposal, State, Step, finding_id
 from hubwarden.domain.jsons import Json
 from hubwarden.domain.plan import PlanError
 from hubwarden.domain.rule import Mode, Rule
 from hubwarden.domain.snapshot import Snapshot
 from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 from hubwarden.service.errors import StaleWriteError
+from hubwarden.service.expire import expired, is_expired
 from hubwarden.service.ledger import enter
 from hubwarden.service.observe import busy
 from hubwarden.service.planning import proposed
@@ -244,11 +245,23 @@ def _put_to_people(
     if approval is not None and approval.digest == proposal.digest:
         return finding, Decision(Action.FIX, f"approved by {approval.by}: {approval.reason}")
     if finding.proposal is not None and finding.proposal.digest == proposal.digest:
-        return finding, decision
+        return _asked_before(ports, finding, proposal, decision)
     if finding.state in {State.AWAITING_APPROVAL, State.APPROVED}:
         outdated = "the hub has changed since the plan was made, so that plan would not run any more"
         finding = finding.after(Event.OUTDATED, at=ports.clock.now(), reason=outdated)
-    return replace(finding, proposal=proposal, approval=None), decision
+    return replace(finding, proposal=proposal, agreed=(), approval=None), decision
+
+
+def _asked_before(
+    ports: Ports, finding: Finding, proposal: Proposal, decision: Decision
+) -> tuple[Finding, Decision]:
+    """The same plan once more: people have as long as they had, and their time is over some day."""
+    if finding.state is not State.AWAITING_APPROVAL:
+        return replace(finding, proposal=proposal, agreed=()), decision
+    if not is_expired(ports, finding):
+        return finding, decision
+    ended = expired(ports, finding)
+    return ended, Decision(Action.TICKET, ended.history[-1].reason)
 
 
 def _holds(verdicts: Sequence[Verdict]) -> bool:

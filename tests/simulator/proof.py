@@ -23,6 +23,7 @@ import detectors
 
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.hubs import ArmHubs
+from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.finding import State
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.plan import Target
@@ -291,7 +292,8 @@ class Warden(World):
         """A person's yes to all that is asked about this rule."""
         assert self.waiting(rule_id)
         for finding in self.waiting(rule_id):
-            await approve(self.ports, finding.id, plan=finding.proposal.digest, by="Robin", reason="it is planned")
+            robin = Approver("Robin", Via.COMMAND_LINE)
+            await approve(self.ports, finding.id, plan=finding.proposal.digest, by=robin, reason="it is planned")
 
     def states(self) -> set[State]:
         """Where the findings stand."""

@@ -6,14 +6,18 @@ from datetime import timedelta
 
 import pytest
 
+from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.finding import State
 from hubwarden.domain.plan import Change
 from hubwarden.domain.rule import Remediator, Safety
-from hubwarden.service.approve import NoSuchFindingError, NotAskedError, approve, reject
+from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYoursError, approve, reject
 from hubwarden.service.errors import TransientError
 from hubwarden.service.messages import RemediateMessage
 from remediators import REMEDIATORS
-from tests.unit.fakes import HUB, TLS, World
+from tests.unit.fakes import HUB, SOMEBODY, TLS, World
+
+
+ROBIN = Approver("Robin", Via.COMMAND_LINE)
 
 
 async def asked(**change):
@@ -30,7 +34,7 @@ async def asked(**change):
 async def say_yes(world, plan=None, finding=None):
     finding = finding or world.finding()
     return await approve(
-        world.ports, finding.id, plan=plan or finding.proposal.digest, by="Robin", reason="it is planned"
+        world.ports, finding.id, plan=plan or finding.proposal.digest, by=ROBIN, reason="it is planned"
     )
 
 
@@ -55,7 +59,7 @@ async def test_an_approved_plan_is_carried_out_and_proven():
     assert world.state() is State.RESOLVED
     assert world.tls() == "1.2"
     assert len(world.hubs.effective) == 1
-    assert world.audit.of("approval")[0]["decision"] == "approved by Robin: it is planned"
+    assert world.audit.of("approval")[0]["decision"] == "approved by Robin (command line): it is planned"
     assert world.finding().approval is None, "one yes, one drift"
     assert world.violations == []
 
@@ -134,13 +138,13 @@ async def test_a_drift_that_comes_back_needs_a_yes_of_its_own():
 async def test_a_no_is_a_no_until_the_drift_has_gone():
     world = await asked()
     finding = await reject(
-        world.ports, world.finding().id, plan=world.finding().proposal.digest, by="Robin", reason="a test hub"
+        world.ports, world.finding().id, plan=world.finding().proposal.digest, by=ROBIN, reason="a test hub"
     )
     assert finding.state is State.REJECTED
     await world.live(hours=1)
     assert world.state() is State.REJECTED
     assert world.hubs.effective == []
-    assert world.audit.of("approval")[0]["decision"] == "rejected by Robin: a test hub"
+    assert world.audit.of("approval")[0]["decision"] == "rejected by Robin (command line): a test hub"
     with pytest.raises(NotAskedError, match="does not wait for an approval, it is rejected: rejected by Robin"):
         await say_yes(world, plan="sha256:x")
 
@@ -157,7 +161,7 @@ async def test_policy_that_has_become_stricter_goes_before_a_yes():
 async def test_a_finding_that_does_not_exist():
     world = await asked()
     with pytest.raises(NoSuchFindingError, match="there is no finding f-0; nothing was decided and nothing was"):
-        await approve(world.ports, "f-0", plan="p", by="b", reason="r")
+        await approve(world.ports, "f-0", plan="p", by=ROBIN, reason="r")
     assert world.work.of(RemediateMessage) == []
 
 
@@ -189,3 +193,96 @@ async def test_where_no_plan_can_be_made_it_is_a_ticket(broken):
     assert "no plan could be made" in world.finding().history[-1].reason
     await world.sweep()
     assert len(world.finding().history) == 2
+
+
+def person(name, object_id=None):
+    return Approver(name, Via.SIGN_IN, object_id)
+
+
+def strict(more):
+    return f"approvals:\n  {more}\n"
+
+
+async def asked_under(more, **change):
+    world = World("approve", more=strict(more))
+    world.hubs.add()
+    await world.sweep()
+    await world.drift(**change)
+    await world.run()
+    assert world.state() is State.AWAITING_APPROVAL
+    return world
+
+
+async def yes(world, by):
+    finding = world.finding()
+    return await approve(world.ports, finding.id, plan=finding.proposal.digest, by=by, reason="r")
+
+
+@pytest.mark.parametrize(
+    ("approver", "same"),
+    [
+        (person("Jo Doe"), True),
+        (person("JO DOE"), True),
+        (person("somebody", SOMEBODY), True),
+        (person("somebody", SOMEBODY.upper()), True),
+        (person("Jo Doe", "99999999-0000-4000-8000-000000000000"), False),
+        (person("Kim"), False),
+    ],
+)
+async def test_four_eyes_whoever_made_the_change_does_not_approve_its_fix(approver, same):
+    world = await asked_under("four_eyes: [tls-minimum]")
+    assert world.finding().actor.name == "Jo Doe"
+    if same:
+        with pytest.raises(NotYoursError, match="made the change: somebody else must approve it"):
+            await yes(world, approver)
+        assert world.state() is State.AWAITING_APPROVAL
+        assert world.work.of(RemediateMessage) == []
+    else:
+        assert (await yes(world, approver)).state is State.APPROVED
+
+
+async def test_without_four_eyes_for_the_rule_anybody_may_approve():
+    world = await asked_under("four_eyes: []")
+    assert (await yes(world, person("Jo Doe"))).state is State.APPROVED
+
+
+async def test_whoever_made_the_change_may_say_no_to_its_fix():
+    world = await asked_under("four_eyes: [tls-minimum]")
+    finding = world.finding()
+    done = await reject(
+        world.ports, finding.id, plan=finding.proposal.digest, by=person("Jo Doe"), reason="mine, on purpose"
+    )
+    assert done.state is State.REJECTED
+
+
+async def test_where_two_must_agree_one_yes_waits_and_the_second_runs_it():
+    world = await asked_under("needed: {tls-minimum: 2}")
+    assert (await yes(world, person("Kim"))).state is State.AWAITING_APPROVAL
+    await world.sweep()
+    assert [each.by for each in world.finding().agreed] == ["Kim (signed in)"]
+    assert world.hubs.effective == []
+    with pytest.raises(NotYoursError, match="has agreed already"):
+        await yes(world, person("Kim"))
+    finding = await yes(world, person("Robin"))
+    assert finding.state is State.APPROVED
+    assert finding.ruling.by == "Kim (signed in) and Robin (signed in)"
+    await world.run()
+    assert world.state() is State.RESOLVED
+    assert world.finding().agreed == ()
+    assert world.finding().ruling.state is State.APPROVED
+
+
+async def test_the_same_person_under_two_names_is_one_person():
+    world = await asked_under("needed: {tls-minimum: 2}")
+    await yes(world, person("Kim", "k"))
+    with pytest.raises(NotYoursError, match="has agreed already"):
+        await yes(world, person("Kim Example", "K"))
+
+
+async def test_a_yes_to_another_plan_does_not_count_for_this_one():
+    world = await asked_under("needed: {tls-minimum: 2}")
+    await yes(world, person("Kim"))
+    await world.drift(value="1.1")
+    await world.run()
+    assert world.finding().agreed == ()
+    assert (await yes(world, person("Robin"))).state is State.AWAITING_APPROVAL
