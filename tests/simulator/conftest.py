@@ -8,6 +8,7 @@ import time
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ import aiohttp
 import pytest
 
 from aiohttp import web
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import ClientSecretCredential
 from azure.mgmt.iothub.aio import IotHubClient
 from yarl import URL
 
+from hubwarden.adapters.azure.cloud import Cloud
+from hubwarden.adapters.azure.hubs import ArmHubs
 from local.azure_simulator import AzureSimulator, SimulatorConfig
 
 
@@ -191,3 +195,30 @@ def names():
         hubs = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Devices/IotHubs"
 
     return Names
+
+
+@pytest.fixture
+def clock():
+    """Seconds, for the adapter; a file that turns them itself has its own."""
+    return time.monotonic
+
+
+@pytest.fixture
+def now():
+    """The present moment in UTC, for the adapter; a file that turns it itself has its own."""
+    return lambda: datetime.now(UTC)
+
+
+@pytest.fixture
+async def hubs(sim, names, clock, now):
+    """Our adapter, signed in as the app."""
+    credential = ClientSecretCredential(
+        names.tenant, names.app, names.secret, authority=sim.authority, disable_instance_discovery=True,
+        connection_verify=sim.ca_file, retry_total=0,
+    )  # fmt: skip
+    transport = AioHttpTransport(use_env_settings=False, connection_verify=sim.ca_file)
+    cloud = Cloud(sim.url, sim.audience, sim.authority, custom=True)
+    arm = ArmHubs(cloud, credential, transport, clock, now)
+    async with credential:
+        yield arm
+        await arm.close()

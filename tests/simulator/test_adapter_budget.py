@@ -6,30 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.identity.aio import ClientSecretCredential
-
-from hubwarden.adapters.azure.cloud import Cloud
-from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.domain.hub_id import HubId
 from hubwarden.service.errors import TransientError
 from hubwarden.service.ports import PolicyEdit
 
 
 CONTRACTOR = [{"keyName": "contractor", "rights": "ServiceConnect"}]
-
-
-@pytest.fixture
-async def hubs(sim, names):
-    credential = ClientSecretCredential(
-        names.tenant, names.app, names.secret, authority=sim.authority, disable_instance_discovery=True,
-        connection_verify=sim.ca_file, retry_total=0,
-    )  # fmt: skip
-    transport = AioHttpTransport(use_env_settings=False, connection_verify=sim.ca_file)
-    arm = ArmHubs(Cloud(sim.url, sim.audience, sim.authority, custom=True), credential, transport)
-    async with credential:
-        yield arm
-        await arm.close()
 
 
 @pytest.fixture

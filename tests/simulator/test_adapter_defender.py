@@ -8,12 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.identity.aio import ClientSecretCredential
-
 from hubwarden.adapters.azure import calls as calls_module
-from hubwarden.adapters.azure.cloud import Cloud
-from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.domain.jsons import same
 from hubwarden.service.errors import AzureError, ConflictError, DeniedError, PermanentError, TransientError
 from local.azure_simulator import CANARY, CANARY_BASE64, server
@@ -39,20 +34,6 @@ class Now:
 @pytest.fixture
 def now():
     return Now()
-
-
-@pytest.fixture
-async def hubs(sim, names, now):
-    credential = ClientSecretCredential(
-        names.tenant, names.app, names.secret, authority=sim.authority, disable_instance_discovery=True,
-        connection_verify=sim.ca_file, retry_total=0,
-    )  # fmt: skip
-    transport = AioHttpTransport(use_env_settings=False, connection_verify=sim.ca_file)
-    cloud = Cloud(sim.url, sim.audience, sim.authority, custom=True)
-    arm = ArmHubs(cloud, credential, transport, now=now)
-    async with credential:
-        yield arm
-        await arm.close()
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.identity.aio import ClientSecretCredential
-
 from hubwarden.adapters.azure import calls as calls_module
 from hubwarden.adapters.azure import diagnostics as diagnostics_module
-from hubwarden.adapters.azure.cloud import Cloud
-from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import same
 from hubwarden.service.errors import (
@@ -67,19 +62,6 @@ class Clock:
 @pytest.fixture
 def clock():
     return Clock()
-
-
-@pytest.fixture
-async def hubs(sim, names, clock):
-    credential = ClientSecretCredential(
-        names.tenant, names.app, names.secret, authority=sim.authority, disable_instance_discovery=True,
-        connection_verify=sim.ca_file, retry_total=0,
-    )  # fmt: skip
-    transport = AioHttpTransport(use_env_settings=False, connection_verify=sim.ca_file)
-    arm = ArmHubs(Cloud(sim.url, sim.audience, sim.authority, custom=True), credential, transport, clock)
-    async with credential:
-        yield arm
-        await arm.close()
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.identity.aio import ClientSecretCredential
-
 from hubwarden.adapters.azure import calls as calls_module
-from hubwarden.adapters.azure.cloud import Cloud
-from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import differences, same, with_value
 from hubwarden.service.errors import (
@@ -43,19 +38,6 @@ OTHERS = [
     {"keyName": name, "primaryKey": CANARY_BASE64, "secondaryKey": CANARY_BASE64, "rights": "ServiceConnect"}
     for name in ("one", "two")
 ]
-
-
-@pytest.fixture
-async def hubs(sim, names):
-    credential = ClientSecretCredential(
-        names.tenant, names.app, names.secret, authority=sim.authority, disable_instance_discovery=True,
-        connection_verify=sim.ca_file, retry_total=0,
-    )  # fmt: skip
-    transport = AioHttpTransport(use_env_settings=False, connection_verify=sim.ca_file)
-    arm = ArmHubs(Cloud(sim.url, sim.audience, sim.authority, custom=True), credential, transport)
-    async with credential:
-        yield arm
-        await arm.close()
 
 
 @pytest.fixture(autouse=True)

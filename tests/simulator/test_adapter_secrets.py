@@ -30,20 +30,6 @@ NO_KEY = settings(
 
 
 @pytest.fixture
-async def hubs(sim, names):
-    credential = ClientSecretCredential(
-        names.tenant, names.app, names.secret, authority=sim.authority, disable_instance_discovery=True,
-        connection_verify=sim.ca_file, retry_total=0,
-    )  # fmt: skip
-    transport = AioHttpTransport(use_env_settings=False, connection_verify=sim.ca_file)
-    cloud = Cloud(sim.url, sim.audience, sim.authority, custom=True)
-    arm = ArmHubs(cloud, credential, transport)
-    async with credential:
-        yield arm
-        await arm.close()
-
-
-@pytest.fixture
 def press(names):
     return HubId.parse(names.hub)
 

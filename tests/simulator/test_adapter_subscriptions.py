@@ -6,30 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.identity.aio import ClientSecretCredential
-
 from hubwarden.adapters.azure import calls as calls_module
-from hubwarden.adapters.azure.cloud import Cloud
-from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.service.errors import AzureError, DeniedError, PermanentError, TransientError
 from local.azure_simulator import server
 from local.azure_simulator.gateway import Gateway
 from local.azure_simulator.wire import Reply
 from tests.simulator.listening import all_loggers_at_debug
-
-
-@pytest.fixture
-async def hubs(sim, names):
-    credential = ClientSecretCredential(
-        names.tenant, names.app, names.secret, authority=sim.authority, disable_instance_discovery=True,
-        connection_verify=sim.ca_file, retry_total=0,
-    )  # fmt: skip
-    transport = AioHttpTransport(use_env_settings=False, connection_verify=sim.ca_file)
-    arm = ArmHubs(Cloud(sim.url, sim.audience, sim.authority, custom=True), credential, transport)
-    async with credential:
-        yield arm
-        await arm.close()
 
 
 @pytest.fixture(autouse=True)
