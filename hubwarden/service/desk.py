@@ -10,9 +10,9 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from hubwarden.domain.finding import FOR_PEOPLE, Finding, Proposal, State, Trouble
+from hubwarden.domain.finding import FOR_PEOPLE, IN_FLIGHT, Finding, Proposal, State, Trouble
 from hubwarden.domain.plan import change_text
-from hubwarden.service.errors import AzureError, StaleWriteError, TransientError
+from hubwarden.service.errors import AzureError, ConflictError, StaleWriteError, TransientError
 from hubwarden.service.messages import TicketMessage
 from hubwarden.service.ports import Ports, Stored, Ticket
 from hubwarden.service.put_off import backoff, put_off
@@ -21,6 +21,7 @@ from hubwarden.service.put_off import backoff, put_off
 log = logging.getLogger(__name__)
 
 _LONGEST_REASON = 300
+_UNDER_WAY = IN_FLIGHT | {State.APPROVED}
 
 
 async def settle_ticket(ports: Ports, stored: Stored[Finding], *, news: bool = False) -> Stored[Finding]:
@@ -47,7 +48,12 @@ async def settle_late(ports: Ports, message: TicketMessage) -> None:
     """Settle a ticket that could not be settled before, as its finding stands now."""
     findings = await ports.findings.of_hub(message.hub_id)
     stored = next((stored for stored in findings if stored.value.id == message.finding), None)
-    if stored is None or not stored.value.ticket_due:
+    if stored is None or stored.value.ticket_trouble is None:
+        return
+    if stored.value.state in _UNDER_WAY:
+        await put_off(ports, message, ConflictError(f"{message.finding} is being worked on"))
+        return
+    if not stored.value.ticket_due:
         return
     try:
         await _carry_over(ports, stored.value)

@@ -18,7 +18,7 @@ from hubwarden.domain.finding import Actor, Attempt, Event, Finding, Obstacle, S
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.severity import Severity
 from hubwarden.service.errors import StorageUnavailableError
-from hubwarden.service.ports import HubRecord, SweepRecord, Ticket
+from hubwarden.service.ports import HubRecord, SweepRecord, Ticket, TicketRef
 
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -93,6 +93,7 @@ sweeps = st.builds(
     unknown=texts,
     dead=texts,
 )
+refs = st.none() | st.builds(TicketRef, any_text, any_text, st.none() | any_text)
 tickets = st.builds(
     Ticket,
     key=st.from_regex(r"f-[0-9a-f]{16}", fullmatch=True),
@@ -105,6 +106,9 @@ tickets = st.builds(
     changed_at=times,
     occurrences=counts,
     closing_note=st.none() | any_text,
+    severity=st.sampled_from(Severity),
+    ref=refs,
+    previous=refs,
 )
 
 
