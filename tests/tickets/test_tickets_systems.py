@@ -156,6 +156,31 @@ async def test_a_ticket_of_another_system_is_none_of_ours(desk_of, name):
     assert desk.store.tickets[TICKET.key].ref == remembered.ref
 
 
+@pytest.mark.parametrize("name", ["jira", "jira cloud"])
+async def test_a_workflow_that_does_not_let_go_is_named_and_collects_no_comments(desk_of, name):
+    desk = await desk_of(name)
+    await desk.tickets.open(TICKET)
+    (item,) = desk.vendor.items
+    item.state = "stuck"
+    for _ in range(3):
+        with pytest.raises(PermanentError, match="has no transition to a done status"):
+            await desk.tickets.close(TICKET.key, "gone", NOW)
+    assert item.notes == []
+    assert (await desk.tickets.find_by_key(TICKET.key)).is_open
+
+
+@EACH
+async def test_what_cannot_be_closed_collects_no_comments(desk_of, name):
+    desk = await desk_of(name)
+    await desk.tickets.open(TICKET)
+    (item,) = desk.vendor.items
+    desk.vendor.refuse = lambda request: request.method in {"PATCH", "PUT"} or "transitions" in request.path
+    for _ in range(3):
+        with pytest.raises(PermanentError):
+            await desk.tickets.close(TICKET.key, "gone", NOW)
+    assert item.notes == []
+
+
 @EVERY
 async def test_workers_that_open_the_same_ticket_side_by_side_open_one(desk_of, name):
     desk = await desk_of(name)

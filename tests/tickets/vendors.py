@@ -50,10 +50,13 @@ class Vendor:
         self.faults = []
         self.late = []
         self.refusals = []
+        self.refuse = lambda request: False
 
     async def handle(self, request):
         body = await request.read()
         self.requests.append((request.method, request.path))
+        if self.refuse(request):
+            return self.answer(400, {}, {"message": "not like that"})
         if self.faults:
             return self.answer(*self.faults.pop(0))
         before = len(self.items)
@@ -207,11 +210,16 @@ class Jira(Vendor):
         return text
 
     def ways(self, item):
-        ways = {"open": [("31", "indeterminate"), ("41", "done")], "closed": [("11", "new")], "final": []}
+        ways = {
+            "open": [("31", "indeterminate"), ("41", "done")],
+            "closed": [("11", "new")],
+            "final": [],
+            "stuck": [],
+        }
         return [{"id": id_, "to": {"statusCategory": {"key": key}}} for id_, key in ways[item.state]]
 
     def shown(self, item):
-        category = "new" if item.state == "open" else "done"
+        category = "done" if item.state in {"closed", "final"} else "new"
         return {"key": item.id, "fields": {"status": {"name": "x", "statusCategory": {"key": category}}}}
 
 

@@ -62,9 +62,9 @@ class GitHubIssues:
         await self._call("PATCH", f"{self._issues}/{ref.id}", {**_content(ticket), **state})
 
     async def close(self, ref: TicketRef, note: str) -> None:
-        """See Tracker."""
-        await self._call("POST", f"{self._issues}/{ref.id}/comments", {"body": markdown(f"Closed: {note}")})
+        """See Tracker. The evidence comes last, so that what cannot be closed does not collect comments."""
         await self._call("PATCH", f"{self._issues}/{ref.id}", {"state": "closed", "state_reason": "completed"})
+        await self._call("POST", f"{self._issues}/{ref.id}/comments", {"body": markdown(f"Closed: {note}")})
 
     async def _all(self) -> AsyncIterator[Any]:
         page, more = 1, True

@@ -69,9 +69,9 @@ class JiraIssues:
         await self._call("PUT", self._issue(ref), {"fields": self._content(ticket)})
 
     async def close(self, ref: TicketRef, note: str) -> None:
-        """See Tracker."""
-        await self._call("POST", f"{self._issue(ref)}/comment", {"body": self._text(f"Closed: {note}")})
+        """See Tracker. The evidence comes last: a workflow that does not let go must not collect comments."""
         await self._move(ref, done=True)
+        await self._call("POST", f"{self._issue(ref)}/comment", {"body": self._text(f"Closed: {note}")})
 
     async def _move(self, ref: TicketRef, *, done: bool) -> None:
         path = f"{self._issue(ref)}/transitions"
