@@ -71,6 +71,12 @@ async def settle(msg: func.QueueMessage) -> None:
     await hubwarden.on_message(Queue.TICKETS, _text(msg))
 
 
+@app.queue_trigger(arg_name="msg", queue_name=Queue.NOTIFY.value, connection="AzureWebJobsStorage")
+async def notify(msg: func.QueueMessage) -> None:
+    """Send what waits for one channel."""
+    await hubwarden.on_message(Queue.NOTIFY, _text(msg))
+
+
 @app.queue_trigger(arg_name="msg", queue_name=f"{Queue.EVALUATE}-poison", connection="AzureWebJobsStorage")
 async def evaluate_poison(msg: func.QueueMessage) -> None:
     """Keep what could not be evaluated."""
@@ -99,6 +105,12 @@ async def census_poison(msg: func.QueueMessage) -> None:
 async def settle_poison(msg: func.QueueMessage) -> None:
     """Keep what could not be settled."""
     await hubwarden.on_poison(Queue.TICKETS, _text(msg))
+
+
+@app.queue_trigger(arg_name="msg", queue_name=f"{Queue.NOTIFY}-poison", connection="AzureWebJobsStorage")
+async def notify_poison(msg: func.QueueMessage) -> None:
+    """Keep what could not be sent."""
+    await hubwarden.on_poison(Queue.NOTIFY, _text(msg))
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)

@@ -16,17 +16,20 @@ from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.adapters.azure.identity import make_credential, own_identity
 from hubwarden.adapters.ncrontab import next_due
+from hubwarden.adapters.notify.make import make_channels
 from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.audit import BlobAudit
 from hubwarden.adapters.storage.findings import TableFindings
 from hubwarden.adapters.storage.graveyard import BlobGraveyard
 from hubwarden.adapters.storage.hubs import TableHubs
 from hubwarden.adapters.storage.lists import BlobLists
+from hubwarden.adapters.storage.outbox import TableOutbox
 from hubwarden.adapters.storage.queues import QueueWork
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.adapters.tickets.foreign import ForeignTickets
 from hubwarden.adapters.tickets.make import make_tickets
 from hubwarden.domain.census import CensusSettings
+from hubwarden.domain.channels import Notify
 from hubwarden.domain.finding import Actor
 from hubwarden.domain.policy import Policy, PolicyError, check_policy
 from hubwarden.domain.rule import Mode, Remediator, Rule
@@ -43,6 +46,7 @@ from hubwarden.service.messages import (
     EvaluateMessage,
     MalformedMessageError,
     Message,
+    NotifyMessage,
     Queue,
     RemediateMessage,
     SweepMessage,
@@ -50,14 +54,17 @@ from hubwarden.service.messages import (
     VerifyMessage,
     parse,
 )
+from hubwarden.service.notify import deliver
 from hubwarden.service.ports import (
     AuditTrail,
+    Channel,
     Clock,
     FindingStore,
     Graveyard,
     HubPort,
     HubStore,
     Lists,
+    Outbox,
     Ports,
     SweepRecord,
     TicketSystem,
@@ -115,6 +122,8 @@ class Hubwarden:
         graveyard: Graveyard | None = None,
         lists: Lists | None = None,
         tickets: TicketSystem | None = None,
+        outbox: Outbox | None = None,
+        channels: Mapping[str, Channel] | None = None,
         clock: Clock | None = None,
         rules: Sequence[Rule] = RULES,
         remediators: Mapping[str, Remediator] = REMEDIATORS,
@@ -137,6 +146,9 @@ class Hubwarden:
         self._policy, self._policy_problems = _read_policy(self.settings, rules, self._clock)
         targets = self._policy.tickets if self._policy else Tickets()
         self._tickets = tickets or make_tickets(targets, env, BuiltinTickets(account))
+        self._outbox = outbox or TableOutbox(account)
+        notify = self._policy.notify if self._policy else Notify()
+        self._channels = make_channels(notify, env, self._token) if channels is None else channels
         self._own: Actor | None = None
         if self._policy_problems:
             log.log(
@@ -217,6 +229,7 @@ class Hubwarden:
             next_sweep=lambda after: next_due(self.settings.sweep_schedule, after),
             not_ready=self.not_ready,
             warnings=warnings,
+            outbox=self._outbox if self._channels else None,
         )
 
     @property
@@ -247,6 +260,8 @@ class Hubwarden:
         await self._account.close()
         if isinstance(self._tickets, ForeignTickets):
             await self._tickets.shut_down()
+        for channel in self._channels.values():
+            await channel.close()
         if "_ports" in self.__dict__ and isinstance(self._ports.hubs, ArmHubs):
             await self._ports.hubs.close()
         if "_credential" in self.__dict__:
@@ -266,6 +281,8 @@ class Hubwarden:
                 await census(self._ports, message)
             case TicketMessage():
                 await settle_late(self._ports, message)
+            case NotifyMessage():
+                await deliver(self._ports, message)
 
     @cached_property
     def _ports(self) -> Ports:
@@ -284,7 +301,12 @@ class Hubwarden:
             rules=self._rules,
             remediators=self._remediators,
             timings=Timings(claim=self.settings.claim),
+            outbox=self._outbox if self._channels else None,
+            channels=self._channels,
         )
+
+    async def _token(self, scope: str) -> str:
+        return (await self._credential.get_token(scope)).token
 
     @cached_property
     def _credential(self) -> AsyncTokenCredential:

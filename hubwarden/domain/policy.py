@@ -8,7 +8,6 @@ import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final, Literal, Self, cast
 
 import yaml
@@ -26,10 +25,12 @@ from pydantic import (
 )
 
 from hubwarden.domain.approval import Approvals
+from hubwarden.domain.channels import Notify
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.rule import Mode, Rule, RuleSettings
 from hubwarden.domain.targets import Tickets
+from hubwarden.domain.where import Where
 
 
 ALL: Final = "all"
@@ -106,22 +107,6 @@ class Exemption(_Section):
     owner: _Words = Field(description="Who answers for it.")
 
 
-type _Pattern = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, to_lower=True)]
-
-
-class Where(_Section):
-    """Hubs by their names; ``*`` and ``?`` stand for any text and any letter, and case does not count."""
-
-    subscription: _Pattern = Field("*", description="Id of the subscription.")
-    resource_group: _Pattern = Field("*", description="Name of the resource group.")
-    hub: _Pattern = Field("*", description="Name of the hub.")
-
-    def matches(self, hub: HubId) -> bool:
-        """Whether the hub is one of these."""
-        pairs = ((hub.subscription, self.subscription), (hub.resource_group, self.resource_group))
-        return all(fnmatchcase(name, pattern) for name, pattern in (*pairs, (hub.name, self.hub)))
-
-
 class _RuleSection(_Section):
     """What the file says of one rule; each rule has its own, with its own kind of settings."""
 
@@ -174,6 +159,7 @@ class Policy(_Section):
         default=False, description="Whether the e-mail address of who made a change is kept, besides id and name."
     )
     tickets: Tickets = Field(default_factory=Tickets, description="Where tickets go.")
+    notify: Notify = Field(default_factory=Notify, description="Who is told what, and how.")
     approvals: Approvals = Field(default_factory=Approvals, description="Who may approve a fix, and for how long.")
 
     def mode_of(self, rule_id: str) -> Mode:

@@ -55,11 +55,11 @@ def _setting(value: str) -> str:
     return value
 
 
-type _Host = Annotated[str, AfterValidator(_host)]
-type _Url = Annotated[str, AfterValidator(_url)]
+type HostName = Annotated[str, AfterValidator(_host)]
+type Url = Annotated[str, AfterValidator(_url)]
 type _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 # Only settings that are there for hubwarden can be named, so that no other secret of the app is sent anywhere.
-type _Setting = Annotated[
+type SettingName = Annotated[
     str, AfterValidator(_setting), WithJsonSchema({"type": "string", "pattern": f"^{_SETTING.pattern}$"})
 ]
 type _Part = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
@@ -73,10 +73,10 @@ class GitHub(_Section):
     repository: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}$")] = (
         Field(description="owner/name.")
     )
-    token_setting: _Setting = Field(
+    token_setting: SettingName = Field(
         "HUBWARDEN_GITHUB_TOKEN", description=f"The token, which may read and write issues. {_SETTING_HINT}"
     )
-    url: _Url = Field(
+    url: Url = Field(
         "https://api.github.com", description="The API; https://HOST/api/v3 for a server of one's own."
     )
 
@@ -84,7 +84,7 @@ class GitHub(_Section):
 class Jira(_Section):
     """Issues of one Jira project: Cloud where ``user`` is given, else Data Center."""
 
-    url: _Url = Field(description="Where Jira is, such as https://example.atlassian.net.")
+    url: Url = Field(description="Where Jira is, such as https://example.atlassian.net.")
     project: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,50}$")] = Field(
         description="Key of the project."
     )
@@ -93,7 +93,7 @@ class Jira(_Section):
         None,
         description="E-mail address of the account whose API token it is (Cloud); leave it out for Data Center.",
     )
-    token_setting: _Setting = Field(
+    token_setting: SettingName = Field(
         "HUBWARDEN_JIRA_TOKEN", description=f"The API or access token. {_SETTING_HINT}"
     )
     priorities: dict[Severity, _Name] = Field(
@@ -110,9 +110,11 @@ class Jira(_Section):
 class ServiceNow(_Section):
     """Incidents of one ServiceNow instance."""
 
-    url: _Url = Field(description="The instance, such as https://example.service-now.com.")
+    url: Url = Field(description="The instance, such as https://example.service-now.com.")
     user: _Name = Field(description="Name of the integration user.")
-    token_setting: _Setting = Field("HUBWARDEN_SERVICENOW_PASSWORD", description=f"Its password. {_SETTING_HINT}")
+    token_setting: SettingName = Field(
+        "HUBWARDEN_SERVICENOW_PASSWORD", description=f"Its password. {_SETTING_HINT}"
+    )
     close_code: _Name = Field(
         "Solution provided", description="The close code of resolved incidents, as the instance spells it."
     )
@@ -129,17 +131,19 @@ class AzureDevOps(_Section):
     type: _Name = Field(
         "Issue", description="Type of the work items; it needs states to begin with and to end in."
     )
-    token_setting: _Setting = Field(
+    token_setting: SettingName = Field(
         "HUBWARDEN_AZURE_DEVOPS_TOKEN", description=f"A token that may read and write work items. {_SETTING_HINT}"
     )
-    url: _Url = Field("https://dev.azure.com", description="Where Azure DevOps is.")
+    url: Url = Field("https://dev.azure.com", description="Where Azure DevOps is.")
 
 
 class PagerDuty(_Section):
     """Alerts of one PagerDuty service, by Events API v2."""
 
-    token_setting: _Setting = Field("HUBWARDEN_PAGERDUTY_KEY", description=f"The integration key. {_SETTING_HINT}")
-    url: _Url = Field(
+    token_setting: SettingName = Field(
+        "HUBWARDEN_PAGERDUTY_KEY", description=f"The integration key. {_SETTING_HINT}"
+    )
+    url: Url = Field(
         "https://events.pagerduty.com", description="The API; https://events.eu.pagerduty.com for the EU."
     )
 
@@ -147,8 +151,8 @@ class PagerDuty(_Section):
 class Webhook(_Section):
     """A service of one's own, told of each ticket by a signed request."""
 
-    url: _Url = Field(description="Where the requests go; its host must be in allowed_hosts.")
-    token_setting: _Setting = Field(
+    url: Url = Field(description="Where the requests go; its host must be in allowed_hosts.")
+    token_setting: SettingName = Field(
         "HUBWARDEN_TICKET_WEBHOOK_SECRET", description=f"The key of the signature. {_SETTING_HINT}"
     )
 
@@ -173,7 +177,7 @@ class Tickets(_Section):
         "builtin",
         description="builtin: a table in the app's storage account. Any other needs the section of that name.",
     )
-    allowed_hosts: list[_Host] = Field(
+    allowed_hosts: list[HostName] = Field(
         default_factory=list, description="Hosts that tickets may be sent to, besides the vendors' own."
     )
     github: GitHub | None = Field(None, description="For target: github.")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from hubwarden import __version__
 from hubwarden.domain.finding import Finding
-from hubwarden.service.ports import Clock, FindingStore, HubStore, SweepRecord, WorkQueue
+from hubwarden.service.ports import Clock, FindingStore, HubStore, Outbox, SweepRecord, Waiting, WorkQueue
 
 
 _LATE: Final = timedelta(minutes=15)
@@ -26,6 +26,7 @@ async def health(
     next_sweep: NextSweep,
     not_ready: str | None,
     warnings: Sequence[str],
+    outbox: Outbox | None = None,
 ) -> Mapping[str, Any]:
     """What an operator asks first, as JSON.
 
@@ -37,16 +38,19 @@ async def health(
         next_sweep: see there.
         not_ready: why nothing is judged or fixed for now, or None.
         warnings: what is wrong without standing in the way; what is wrong with the sweeps, the queues and the
-            tickets is added.
+            tickets and the channels is added.
+        outbox: where notices may wait; None where nobody is told.
     """
     last = await records.last_sweep()
     depths = await work.depths()
     waiting = [finding async for finding in findings.waiting()]
+    untold = [waiting async for waiting in outbox.troubled()] if outbox else []
     return {
         "ready": not_ready is None,
         "reason": not_ready,
         "warnings": [
-            *warnings, *_of_sweeps(last, clock.now(), next_sweep), *_of_queues(depths), *_of_tickets(waiting)
+            *warnings, *_of_sweeps(last, clock.now(), next_sweep), *_of_queues(depths), *_of_tickets(waiting),
+            *_of_channels(untold),
         ],
         "version": __version__,
         "last_sweep": None if last is None else {
@@ -88,5 +92,15 @@ def _of_tickets(waiting: Sequence[Finding]) -> Iterator[str]:
         first = min(troubles, key=lambda trouble: trouble.since)
         yield (
             f"{len(troubles)} ticket(s) wait for the ticket system since {first.since:%Y-%m-%d %H:%M} UTC: "
+            f"{first.reason}"
+        )
+
+
+def _of_channels(untold: Sequence[Waiting]) -> Iterator[str]:
+    for channel in sorted({waiting.channel for waiting in untold}):
+        troubles = [waiting.trouble for waiting in untold if waiting.channel == channel and waiting.trouble]
+        first = min(troubles, key=lambda trouble: trouble.since)
+        yield (
+            f"{len(troubles)} notice(s) wait for the channel {channel} since {first.since:%Y-%m-%d %H:%M} UTC: "
             f"{first.reason}"
         )

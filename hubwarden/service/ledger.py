@@ -8,6 +8,7 @@ from typing import Any
 
 from hubwarden.domain.finding import Event, Finding, State
 from hubwarden.service.desk import settle_ticket
+from hubwarden.service.notify import announce
 from hubwarden.service.ports import Ports, Stored
 
 
@@ -24,6 +25,7 @@ async def enter(ports: Ports, before: Stored[Finding] | None, after: Finding, re
     news = before is None or before.value.history != after.history
     if news:
         await _tell(ports, before.value.state if before else None, after, reason)
+        await announce(ports, before.value if before else None, after)
     if before is None or before.value != after:
         before = Stored(after, await ports.findings.save(after, before.etag if before else None))
     return await settle_ticket(ports, before, news=news)

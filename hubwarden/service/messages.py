@@ -21,6 +21,7 @@ class Queue(StrEnum):
     VERIFY = "hubwarden-verify"
     CENSUS = "hubwarden-census"
     TICKETS = "hubwarden-tickets"
+    NOTIFY = "hubwarden-notify"
 
 
 class MalformedMessageError(ValueError):
@@ -105,7 +106,25 @@ class TicketMessage(_Message):
     finding: str
 
 
-type Message = EvaluateMessage | SweepMessage | RemediateMessage | VerifyMessage | CensusMessage | TicketMessage
+class NotifyMessage(BaseModel):
+    """Send what waits for this channel by then."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    v: Literal[1] = 1
+    channel: str
+    attempt: int = Field(0, ge=0, le=1000)
+
+
+type Message = (
+    EvaluateMessage
+    | SweepMessage
+    | RemediateMessage
+    | VerifyMessage
+    | CensusMessage
+    | TicketMessage
+    | NotifyMessage
+)
 
 _READERS: Final[Mapping[Queue, TypeAdapter[Message]]] = {
     Queue.EVALUATE: TypeAdapter(EvaluateMessage | SweepMessage),
@@ -113,6 +132,7 @@ _READERS: Final[Mapping[Queue, TypeAdapter[Message]]] = {
     Queue.VERIFY: TypeAdapter(VerifyMessage),
     Queue.CENSUS: TypeAdapter(CensusMessage),
     Queue.TICKETS: TypeAdapter(TicketMessage),
+    Queue.NOTIFY: TypeAdapter(NotifyMessage),
 }
 _QUEUES: Final[Mapping[type[BaseModel], Queue]] = {
     EvaluateMessage: Queue.EVALUATE,
@@ -121,6 +141,7 @@ _QUEUES: Final[Mapping[type[BaseModel], Queue]] = {
     VerifyMessage: Queue.VERIFY,
     CensusMessage: Queue.CENSUS,
     TicketMessage: Queue.TICKETS,
+    NotifyMessage: Queue.NOTIFY,
 }
 
 _NAMES: Final = frozenset(name for model in _QUEUES for name in (model.__name__, *model.model_fields))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from hubwarden.domain.finding import Actor, Finding
+from hubwarden.domain import message as notices
+from hubwarden.domain.finding import Actor, Finding, Trouble
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
+from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.severity import Severity
@@ -422,6 +424,84 @@ class TicketSystem(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A notice that waits for one channel since ``since``; nobody sends it before ``not_before``. Times are UTC.
+
+    ``trouble`` is set while the channel did not take it.
+    """
+
+    channel: str
+    notice: Notice
+    since: datetime
+    not_before: datetime | None = None
+    trouble: Trouble | None = None
+
+
+class Outbox(Protocol):
+    """Where notices wait. Every method raises StorageUnavailableError where the table does not answer."""
+
+    async def add(self, waiting: Waiting) -> None:
+        """Lay a notice down; the same one again changes nothing."""
+        ...
+
+    async def waiting(self, channel: str) -> Sequence[Stored[Waiting]]:
+        """What waits for this channel, oldest first."""
+        ...
+
+    async def save(self, waiting: Waiting, etag: str) -> str:
+        """Write one that was read at this etag, and return the new etag.
+
+        Raises:
+            StaleWriteError: somebody else was faster.
+        """
+        ...
+
+    async def remove(self, waiting: Waiting) -> None:
+        """It was told, or is no longer to be."""
+        ...
+
+    def troubled(self) -> AsyncIterator[Waiting]:
+        """What a channel did not take."""
+        ...
+
+
+class Channel(Protocol):
+    """A way to tell people. Raises the errors of AzureError, with no secret in their text."""
+
+    async def send(self, message: notices.Message) -> None:
+        """Send one message."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class ApprovalLinks(Protocol):
+    """Addresses of the pages on which people decide."""
+
+    def url(self, finding_id: str, digest: str, expires_at: datetime) -> str:
+        """Where this plan for this finding is decided, until then (UTC)."""
+        ...
+
+
+class Nonces(Protocol):
+    """What may be used once."""
+
+    async def first_use(self, nonce: str, until: datetime) -> bool:
+        """Note that it is used, and remember it until then (UTC); False where it was used before.
+
+        Raises:
+            StorageUnavailableError: whether it was used before is not known.
+        """
+        ...
+
+    async def forget(self, now: datetime) -> None:
+        """Drop what need not be remembered any more."""
+        ...
+
+
 class Clock(Protocol):
     """The time, so that tests can turn it."""
 
@@ -460,6 +540,12 @@ class Ports:
     rules: Sequence[Rule]
     remediators: Mapping[str, Remediator]
     timings: Timings = field(default_factory=Timings)
+    links: ApprovalLinks | None = None
+    outbox: Outbox | None = None
+    """None where the policy file names nobody to be told."""
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    decide_link: Callable[[Notice], str | None] = lambda _: None
+    """The page on which a person decides what a notice asks, where there is one."""
 
     def rule(self, rule_id: str) -> Rule:
         """The rule of this id, which exists."""

@@ -18,6 +18,7 @@ from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.messages import (
     CensusMessage,
     EvaluateMessage,
+    NotifyMessage,
     Queue,
     RemediateMessage,
     TicketMessage,
@@ -35,6 +36,7 @@ MESSAGES = {
     Queue.VERIFY: VerifyMessage(hub=HUB, digest="sha256:0", give_up_at=NOW),
     Queue.CENSUS: CensusMessage(hub=HUB, run="r", host="h.azure-devices.net", continuation="…", tally=TALLY),
     Queue.TICKETS: TicketMessage(hub=HUB, finding="f-0123456789abcdef"),
+    Queue.NOTIFY: NotifyMessage(channel="operators"),
 }
 
 
@@ -128,6 +130,8 @@ async def test_depths_of_all_queues(work):
         "hubwarden-census-poison": 0,
         "hubwarden-tickets": 0,
         "hubwarden-tickets-poison": 0,
+        "hubwarden-notify": 0,
+        "hubwarden-notify-poison": 0,
     }
 
 

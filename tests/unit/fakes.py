@@ -36,6 +36,7 @@ from hubwarden.service.messages import (
     CensusMessage,
     EvaluateMessage,
     MalformedMessageError,
+    NotifyMessage,
     Queue,
     RemediateMessage,
     SweepMessage,
@@ -44,6 +45,7 @@ from hubwarden.service.messages import (
     parse,
     queue_of,
 )
+from hubwarden.service.notify import deliver
 from hubwarden.service.ports import Page, Ports, Stored, Timings
 from hubwarden.service.remediate import remediate
 from hubwarden.service.route_event import route_event
@@ -267,6 +269,19 @@ class FakeAudit:
         return [details for said, details in self.lines if said == kind]
 
 
+class FakeNonces:
+    def __init__(self):
+        self.used = {}
+
+    async def first_use(self, nonce, until):
+        known = nonce in self.used
+        self.used.setdefault(nonce, until)
+        return not known
+
+    async def forget(self, now):
+        self.used = {nonce: until for nonce, until in self.used.items() if until >= now}
+
+
 class FakeGraveyard:
     def __init__(self, gates):
         self.gates = gates
@@ -304,6 +319,58 @@ class FakeLists:
     async def delete(self, name):
         self.committed.pop(name, None)
         self.staged.pop(name, None)
+
+
+class FakeOutbox(_Rows):
+    """Outbox. Turn ``down`` and storage does not answer."""
+
+    down = False
+
+    def _check(self):
+        if self.down:
+            raise StorageUnavailableError("table hubwardennotices does not answer")
+
+    @gated
+    async def add(self, waiting):
+        self._check()
+        key = (waiting.channel, waiting.notice)
+        old = self.rows.get(key)
+        self._write(key, waiting, old.etag if old else None)
+
+    @gated
+    async def waiting(self, channel):
+        self._check()
+        return [stored for (name, _), stored in self.rows.items() if name == channel]
+
+    @gated
+    async def save(self, waiting, etag):
+        self._check()
+        return self._write((waiting.channel, waiting.notice), waiting, etag)
+
+    @gated
+    async def remove(self, waiting):
+        self.rows.pop((waiting.channel, waiting.notice), None)
+
+    async def troubled(self):
+        for stored in list(self.rows.values()):
+            if stored.value.trouble:
+                yield stored.value
+
+
+class FakeChannel:
+    """Channel. It keeps what it was sent; ``fails`` is raised instead, while set."""
+
+    def __init__(self):
+        self.sent = []
+        self.fails = None
+
+    async def send(self, message):
+        if self.fails is not None:
+            raise self.fails
+        self.sent.append(message)
+
+    async def close(self):
+        pass
 
 
 class FakeTickets:
@@ -654,6 +721,8 @@ class World:
         self.graveyard = FakeGraveyard(self.gates)
         self.tickets = FakeTickets(self.gates, self.log)
         self.lists = FakeLists(self.gates)
+        self.outbox = None
+        self.channels = {}
         self.hubs = FakeHubs(self)
         self.policy = policy(mode, rules=rules, more=more)
         self.violations = []
@@ -668,7 +737,8 @@ class World:
         return Ports(
             hubs=self.hubs, findings=self.findings, records=self.records, work=self.work, audit=self.audit,
             graveyard=self.graveyard, lists=self.lists, tickets=self.tickets, clock=self.clock, policy=self.policy,
-            rules=self.rules, remediators=self.remediators, timings=self.timings,
+            rules=self.rules, remediators=self.remediators, timings=self.timings, outbox=self.outbox,
+            channels=self.channels,
         )  # fmt: skip
 
     # --- what must never happen, looked at while it would
@@ -724,7 +794,10 @@ class World:
             case CensusMessage():
                 return await census(self.ports, message)
             case TicketMessage():
-                return await settle_late(self.ports, message)
+                await settle_late(self.ports, message)
+            case NotifyMessage():
+                await deliver(self.ports, message)
+        return None
 
     async def deliver(self, letter):
         """As the host does: gone once handled, back in ten seconds after a failure, poisoned after the fifth."""

@@ -1,0 +1,246 @@
+"""What a message says: notices of what happened to findings, and how many of them become one message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from hubwarden.domain.finding import IN_FLIGHT, Event, Finding, State, Step
+from hubwarden.domain.hub_id import HubId
+from hubwarden.domain.severity import Severity
+
+
+SHOWN: Final = 10
+_LONGEST: Final = 300
+
+
+class Kind(StrEnum):
+    """What a notice tells."""
+
+    REPORTED = "reported"
+    ASKED = "asked"
+    """A person must decide."""
+    REMINDER = "reminder"
+    """A person has still to decide."""
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    TICKETED = "ticketed"
+    FAILED = "failed"
+    FIXED = "fixed"
+    """Our fix is verified."""
+    CLEARED = "cleared"
+    """The drift is gone without a fix of ours."""
+    CAME_BACK = "came_back"
+
+
+OUTCOMES: Final = frozenset({
+    Kind.APPROVED, Kind.REJECTED, Kind.EXPIRED, Kind.FAILED, Kind.FIXED, Kind.CLEARED, Kind.TICKETED
+})  # fmt: skip
+"""How it went on: whoever was told the beginning is told these too."""
+
+_TITLES: Final[Mapping[Kind, str]] = {
+    Kind.REPORTED: "Drift found",
+    Kind.ASKED: "Approval needed",
+    Kind.REMINDER: "Approval still needed",
+    Kind.APPROVED: "Approved",
+    Kind.REJECTED: "Rejected",
+    Kind.EXPIRED: "Nobody decided in time",
+    Kind.TICKETED: "A person must fix this",
+    Kind.FAILED: "The fix failed",
+    Kind.FIXED: "Fixed and verified",
+    Kind.CLEARED: "Gone without a fix of ours",
+    Kind.CAME_BACK: "Drift came back",
+}
+
+_OF_EVENTS: Final[Mapping[Event, Kind]] = {
+    Event.REPORT: Kind.REPORTED,
+    Event.ASK: Kind.ASKED,
+    Event.APPROVE: Kind.APPROVED,
+    Event.REJECT: Kind.REJECTED,
+    Event.EXPIRE: Kind.EXPIRED,
+    Event.TICKET: Kind.TICKETED,
+    Event.DENIED: Kind.TICKETED,
+    Event.REFUSED: Kind.FAILED,
+    Event.NO_EFFECT: Kind.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing that happened to one finding at ``at`` (UTC), as it is to be told."""
+
+    kind: Kind
+    finding: str
+    hub: HubId
+    rule_id: str
+    severity: Severity
+    summary: str
+    reason: str
+    actor: str | None
+    at: datetime
+    occurrences: int = 1
+    verified_after: int | None = None
+    """Seconds from our write to the proof, of a fix."""
+    digest: str | None = None
+    """The plan that is asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One hub's line in a message; ``url`` is where a person decides, where there is such a page."""
+
+    hub: str
+    text: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent as one: every text in it is one line of visible characters.
+
+    ``about`` is all that it tells, ``items`` the first of it.
+    """
+
+    id: str
+    kind: Kind
+    severity: Severity
+    rule_id: str
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    items: tuple[Item, ...]
+    about: tuple[Notice, ...]
+    at: datetime
+
+    @property
+    def count(self) -> int:
+        """How many notices it tells."""
+        return len(self.about)
+
+    @property
+    def more(self) -> str | None:
+        """What the items leave out."""
+        rest = self.count - len(self.items)
+        return f"and {rest} more" if rest else None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message as plain text, line by line."""
+        facts = (f"{name}: {value}" for name, value in self.facts)
+        items = (f"- {item.text}" + (f"\n  {item.url}" if item.url else "") for item in self.items)
+        return (self.title, "", *facts, "", *items, *filter(None, [self.more]))
+
+
+def visible(text: str, longest: int = _LONGEST) -> str:
+    """One line, whatever Azure told: nothing in it can begin another, or turn the direction of reading."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def notices(before: Finding | None, after: Finding) -> Iterator[Notice]:
+    """What of the finding's new steps is to be told."""
+    known: Collection[Step] = before.history if before else ()
+    for step, kind in _steps(after):
+        if kind is not None and step not in known:
+            yield notice(after, kind, at=step.at, reason=step.reason)
+
+
+def _steps(finding: Finding) -> Iterator[tuple[Step, Kind | None]]:
+    """The finding's steps, and what each of them tells."""
+    state: State | None = None
+    for step in finding.history:
+        yield step, _kind(state, step)
+        state = step.state
+
+
+def _kind(before: State | None, step: Step) -> Kind | None:
+    if step.event is Event.SEEN:
+        return Kind.CAME_BACK if before is State.RESOLVED else None
+    if step.event is Event.CLEARED:
+        return Kind.FIXED if before in IN_FLIGHT else Kind.CLEARED
+    return _OF_EVENTS.get(step.event)
+
+
+def notice(finding: Finding, kind: Kind, *, at: datetime, reason: str) -> Notice:
+    """A notice of the finding as it is."""
+    written = finding.attempt.written_at if kind is Kind.FIXED and finding.attempt else None
+    asking = finding.proposal is not None and kind in {Kind.ASKED, Kind.REMINDER}
+    return Notice(
+        kind=kind,
+        finding=finding.id,
+        hub=finding.hub,
+        rule_id=finding.rule_id,
+        severity=finding.severity,
+        summary=finding.summary,
+        reason=reason,
+        actor=str(finding.actor) if finding.actor else None,
+        at=at,
+        occurrences=finding.occurrences,
+        verified_after=round((at - written).total_seconds()) if written else None,
+        digest=finding.proposal.digest if asking and finding.proposal else None,
+    )
+
+
+def still_true(told: Notice, finding: Finding | None) -> bool:
+    """Whether it did happen: a notice is written before its finding is, and that may have been refused."""
+    if finding is None:
+        return False
+    if told.kind is Kind.REMINDER:
+        return finding.state is State.AWAITING_APPROVAL
+    return any(step.at == told.at for step in finding.history)
+
+
+def told_before(finding: Finding) -> frozenset[Kind]:
+    """What there was to tell of the drift since it was last seen anew."""
+    kinds: set[Kind] = set()
+    for step, kind in _steps(finding):
+        kinds = set() if step.event is Event.SEEN else kinds
+        kinds |= {kind} if kind else set()
+    return frozenset(kinds)
+
+
+def group(told: Iterable[Notice], link: Callable[[Notice], str | None] = lambda _: None) -> list[Message]:
+    """The messages: what has one cause is one message, whose items are the first ten.
+
+    One cause is: the same kind of notice, of one rule and one severity, by the same person.
+    """
+    causes: dict[tuple[Kind, str, Severity, str | None], list[Notice]] = {}
+    for one in sorted(told, key=lambda one: (one.at, one.hub.path, one.finding)):
+        causes.setdefault((one.kind, one.rule_id, one.severity, one.actor), []).append(one)
+    return [_message(together, link) for together in causes.values()]
+
+
+def _message(together: Sequence[Notice], link: Callable[[Notice], str | None]) -> Message:
+    first, count = together[0], len(together)
+    hubs = len({one.hub for one in together})
+    where = visible(first.hub.name, 80) if hubs == 1 else f"{hubs} hubs"
+    return Message(
+        id=f"{first.kind}-{first.finding}-{first.at:%Y%m%dT%H%M%S%f}-{count}",
+        kind=first.kind,
+        severity=first.severity,
+        rule_id=first.rule_id,
+        title=f"{_TITLES[first.kind]}: {first.rule_id} on {where}",
+        facts=(
+            ("Rule", first.rule_id),
+            ("Severity", first.severity.value),
+            ("Changed by", visible(first.actor, 100) if first.actor else "not known; no event told"),
+        ),
+        items=tuple(_item(one, link(one)) for one in together[:SHOWN]),
+        about=tuple(together),
+        at=first.at,
+    )
+
+
+def _item(one: Notice, url: str | None) -> Item:
+    text = f"{one.hub.name}: {one.summary}"
+    if one.kind is Kind.FIXED:
+        late = "" if one.verified_after is None else f" {one.verified_after} s later"
+        text += f" (fixed, verified{late})"
+    elif one.kind is Kind.CAME_BACK:
+        text += f" (seen {one.occurrences} times)"
+    else:
+        text += f" ({one.reason})"
+    return Item(visible(one.hub.name, 80), visible(text), url)

@@ -1,0 +1,143 @@
+"""Telling people: a notice is laid into the outbox, and a delayed message sends what has gathered there as one.
+
+Nothing waits for a channel. A channel that is down keeps its own notices in the outbox, and health says so.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from hubwarden.domain.finding import Finding, Trouble
+from hubwarden.domain.message import OUTCOMES, Kind, Notice, group, notice, notices, still_true, told_before
+from hubwarden.service.errors import AzureError, StaleWriteError, StorageUnavailableError, TransientError
+from hubwarden.service.messages import NotifyMessage
+from hubwarden.service.ports import Channel, Outbox, Ports, Stored, Waiting
+from hubwarden.service.put_off import backoff, put_off
+
+
+log = logging.getLogger(__name__)
+
+GATHER: Final = timedelta(seconds=30)
+"""How long a notice waits for others of its cause."""
+SETTLED: Final = timedelta(seconds=5)
+"""A notice is laid down before its finding is stored; after that long, it is or never will be."""
+CLAIM: Final = timedelta(minutes=3)
+TOO_OLD: Final = timedelta(days=1)
+_LONGEST_REASON: Final = 300
+
+
+async def announce(ports: Ports, before: Finding | None, after: Finding) -> None:
+    """Lay down what of the change is to be told; call it before the finding is stored.
+
+    Storage that does not take it is logged and holds nothing up.
+    """
+    for one in notices(before, after):
+        earlier = told_before(after) if one.kind in OUTCOMES else ()
+        await _lay_down(ports, one, {one.kind, *earlier})
+
+
+async def remind(ports: Ports, finding: Finding) -> None:
+    """Tell again that a person must decide."""
+    at = ports.clock.now()
+    one = notice(finding, Kind.REMINDER, at=at, reason="nobody has decided yet")
+    await _lay_down(ports, one, {Kind.REMINDER, Kind.ASKED})
+
+
+async def deliver(ports: Ports, message: NotifyMessage) -> None:
+    """Send what waits for this channel, grouped by its causes."""
+    channel, outbox = ports.channels.get(message.channel), ports.outbox
+    if channel is None or outbox is None:
+        log.warning("there is no channel %s any more: what waited for it is not told", message.channel)
+        return
+    ready = await _ready(ports, outbox, message.channel)
+    if not ready:
+        return
+    # In case this worker dies with its claim.
+    await ports.work.send(NotifyMessage(channel=message.channel), delay=CLAIM)
+    taken = await _true_ones(ports, outbox, await _claimed(ports, outbox, ready))
+    await _send(ports, outbox, channel, message, taken)
+
+
+async def _lay_down(ports: Ports, one: Notice, kinds: Collection[Kind]) -> None:
+    if ports.outbox is None:
+        return
+    try:
+        for name in ports.policy.notify.channels_for(one.hub, one.severity, kinds):
+            await ports.outbox.add(Waiting(name, one, ports.clock.now()))
+            await ports.work.send(NotifyMessage(channel=name), delay=GATHER)
+    except StorageUnavailableError:
+        log.exception("that %s on %s is %s may not be told", one.rule_id, one.hub, one.kind)
+
+
+async def _ready(ports: Ports, outbox: Outbox, channel: str) -> list[Stored[Waiting]]:
+    """What may be sent now and is no other worker's; what is too old to matter goes."""
+    now = ports.clock.now()
+    ready: list[Stored[Waiting]] = []
+    for stored in await outbox.waiting(channel):
+        waiting = stored.value
+        if now - waiting.since > TOO_OLD:
+            log.error("channel %s was not told in a day: %s", channel, waiting.notice)
+            await outbox.remove(waiting)
+        elif now - waiting.since >= SETTLED and (waiting.not_before is None or waiting.not_before <= now):
+            ready.append(stored)
+    return ready
+
+
+async def _claimed(ports: Ports, outbox: Outbox, ready: Sequence[Stored[Waiting]]) -> list[Stored[Waiting]]:
+    until = ports.clock.now() + CLAIM
+    claimed: list[Stored[Waiting]] = []
+    for stored in ready:
+        mine = replace(stored.value, not_before=until)
+        try:
+            claimed.append(Stored(mine, await outbox.save(mine, stored.etag)))
+        except StaleWriteError:
+            continue
+    return claimed
+
+
+async def _true_ones(ports: Ports, outbox: Outbox, taken: Sequence[Stored[Waiting]]) -> list[Stored[Waiting]]:
+    """Without the notices of what was never stored."""
+    hubs = {stored.value.notice.hub for stored in taken}
+    findings = {one.value.id: one.value for hub in hubs for one in await ports.findings.of_hub(hub)}
+    true: list[Stored[Waiting]] = []
+    for stored in taken:
+        if still_true(stored.value.notice, findings.get(stored.value.notice.finding)):
+            true.append(stored)
+        else:
+            await outbox.remove(stored.value)
+    return true
+
+
+async def _send(
+    ports: Ports, outbox: Outbox, channel: Channel, message: NotifyMessage, taken: Sequence[Stored[Waiting]]
+) -> None:
+    left = {stored.value.notice: stored for stored in taken}
+    for said in group(left, ports.decide_link):
+        try:
+            await channel.send(said)
+        except TransientError as error:
+            wait = max(backoff(message.attempt), error.retry_after or timedelta(0))
+            await _note(ports, outbox, list(left.values()), error, wait)
+            await put_off(ports, message, error, retry_after=wait)
+            return
+        except AzureError as error:
+            log.exception("channel %s does not take %s", message.channel, said.title)
+            await _note(ports, outbox, [left.pop(one) for one in said.about], error, timedelta(0))
+        else:
+            for one in said.about:
+                await outbox.remove(left.pop(one).value)
+
+
+async def _note(
+    ports: Ports, outbox: Outbox, troubled: Sequence[Stored[Waiting]], error: AzureError, wait: timedelta
+) -> None:
+    now = ports.clock.now()
+    for stored in troubled:
+        since = stored.value.trouble.since if stored.value.trouble else now
+        noted = replace(stored.value, not_before=now + wait, trouble=Trouble(since, str(error)[:_LONGEST_REASON]))
+        await outbox.save(noted, stored.etag)
