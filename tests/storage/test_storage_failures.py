@@ -55,6 +55,7 @@ def calls(account, clock) -> dict[str, list]:
             findings.save(finding, ETAG),
             findings.find("f-1"),
             all_of(findings.everything()),
+            all_of(findings.waiting()),
         ],
         "table hubwardenhubs: ": [
             hubs.get(HUB),

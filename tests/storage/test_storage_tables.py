@@ -48,6 +48,7 @@ def hubs(account) -> TableHubs:
 async def test_where_no_table_is_there_is_nothing(findings, hubs):
     assert await findings.of_hub(HUB) == []
     assert [found async for found in findings.everything()] == []
+    assert [found async for found in findings.waiting()] == []
     assert await hubs.get(HUB) is None
     assert [record async for record in hubs.of_subscription(HUB.subscription)] == []
     assert await hubs.last_sweep() is None

@@ -12,7 +12,7 @@ from hubwarden.domain.finding import State
 from hubwarden.service.errors import DeniedError
 from hubwarden.service.messages import Queue, TicketMessage
 from tests.tickets.vendors import ASKED, VENDORS
-from tests.unit.fakes import World, policy
+from tests.unit.fakes import World, hub_id, policy
 
 
 EVERY = pytest.mark.parametrize("name", VENDORS)
@@ -103,3 +103,16 @@ async def test_somebody_who_closes_the_ticket_by_hand_closes_no_finding(desk_of,
         await world.drift(value=value)
         await world.run()
     assert item.state == "open"
+
+
+async def test_a_hundred_drifts_while_the_system_is_down_cost_a_few_requests_and_are_all_told_later(desk_of):
+    vendor, world = await world_with(desk_of, "github")
+    hubs = [world.hubs.add(hub_id(f"hub-{number}"), minTlsVersion="1.0") for number in range(100)]
+    vendor.faults = [(503, {"Retry-After": "60"}, None)] * 50
+    record = await world.sweep()
+    assert (record.drifting, dict(record.unknown)) == (100, {})
+    assert len(vendor.requests) <= 16
+    vendor.faults.clear()
+    await world.run()
+    assert sorted(item.key for item in vendor.open_ones) == sorted(world.finding(hub).id for hub in hubs)
+    assert not vendor.refusals
