@@ -140,10 +140,15 @@ def applied(changes: Sequence[Change], body: JsonObject, what: str) -> JsonObjec
 
 def change_text(change: Mapping[str, Any]) -> str:
     """A change as people read it, from what ``Change.as_json`` made of it."""
+    where, before, after = change_parts(change)
+    return f"{where}: {before} → {after}"
+
+
+def change_parts(change: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Where, before and after, as people read them."""
     path = dotted(tuple(change["path"]))
     where = f"{change['target']} {path}" if "target" in change else path
-    before, after = (_shown(change.get(side, ABSENT)) for side in ("before", "after"))
-    return f"{where}: {before} → {after}"
+    return where, _shown(change.get("before", ABSENT)), _shown(change.get("after", ABSENT))
 
 
 def _shown(value: MaybeJson) -> str:

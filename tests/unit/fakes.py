@@ -269,19 +269,6 @@ class FakeAudit:
         return [details for said, details in self.lines if said == kind]
 
 
-class FakeNonces:
-    def __init__(self):
-        self.used = {}
-
-    async def first_use(self, nonce, until):
-        known = nonce in self.used
-        self.used.setdefault(nonce, until)
-        return not known
-
-    async def forget(self, now):
-        self.used = {nonce: until for nonce, until in self.used.items() if until >= now}
-
-
 class FakeGraveyard:
     def __init__(self, gates):
         self.gates = gates
