@@ -12,6 +12,7 @@ import azure.functions as func
 
 from hubwarden.bootstrap import Hubwarden
 from hubwarden.service.messages import Queue
+from hubwarden.web.triggers import approvals
 
 
 # The SDKs log every request at INFO; what matters of a call is in our own lines.
@@ -21,6 +22,7 @@ app = func.FunctionApp()
 
 # A wrong setting ends the start, with its name: no message is taken that could not be worked on.
 hubwarden = Hubwarden(os.environ)
+app.register_functions(approvals(hubwarden))
 
 
 @app.event_grid_trigger(arg_name="event")

@@ -23,6 +23,7 @@ from hubwarden.adapters.storage.findings import TableFindings
 from hubwarden.adapters.storage.graveyard import BlobGraveyard
 from hubwarden.adapters.storage.hubs import TableHubs
 from hubwarden.adapters.storage.lists import BlobLists
+from hubwarden.adapters.storage.nonces import TableNonces
 from hubwarden.adapters.storage.outbox import TableOutbox
 from hubwarden.adapters.storage.queues import QueueWork
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
@@ -40,6 +41,7 @@ from hubwarden.service.census import census
 from hubwarden.service.desk import settle_late
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
+from hubwarden.service.expire import expire
 from hubwarden.service.health import health
 from hubwarden.service.messages import (
     CensusMessage,
@@ -64,6 +66,7 @@ from hubwarden.service.ports import (
     HubPort,
     HubStore,
     Lists,
+    Nonces,
     Outbox,
     Ports,
     SweepRecord,
@@ -77,6 +80,9 @@ from hubwarden.service.route_event import route_event
 from hubwarden.service.sweep import sweep
 from hubwarden.service.verify import verify
 from hubwarden.settings import Settings
+from hubwarden.web.links import Links
+from hubwarden.web.requests import Answer, Request
+from hubwarden.web.routes import Door, answered, unavailable
 from remediators import REMEDIATORS
 
 
@@ -124,6 +130,7 @@ class Hubwarden:
         tickets: TicketSystem | None = None,
         outbox: Outbox | None = None,
         channels: Mapping[str, Channel] | None = None,
+        nonces: Nonces | None = None,
         clock: Clock | None = None,
         rules: Sequence[Rule] = RULES,
         remediators: Mapping[str, Remediator] = REMEDIATORS,
@@ -149,6 +156,7 @@ class Hubwarden:
         self._outbox = outbox or TableOutbox(account)
         notify = self._policy.notify if self._policy else Notify()
         self._channels = make_channels(notify, env, self._token) if channels is None else channels
+        self._nonces = nonces or TableNonces(account)
         self._own: Actor | None = None
         if self._policy_problems:
             log.log(
@@ -193,6 +201,9 @@ class Hubwarden:
         except Exception as error:
             await self._no_sweep("sweep", f"it broke off: {type(error).__name__}: {error}")
             raise
+        await expire(self._ports)
+        if self.settings.webhook_keys:
+            await self._nonces.forget(self._clock.now())
 
     async def _no_sweep(self, what: str, why: str) -> None:
         """Let health say so, as far as storage lets us."""
@@ -217,6 +228,18 @@ class Hubwarden:
     async def on_poison(self, queue: Queue, text: str) -> None:
         """A message came to the poison queue."""
         await bury(queue, text, graveyard=self._graveyard, audit=self._audit)
+
+    async def on_page(self, request: Request) -> Answer:
+        """Somebody, or a mail scanner, opens the page of a link."""
+        return unavailable("no policy") if self.not_ready else await answered(self._door.show(request))
+
+    async def on_decision(self, request: Request) -> Answer:
+        """Somebody decides on the page of a link."""
+        return unavailable("no policy") if self.not_ready else await answered(self._door.decide(request))
+
+    async def on_webhook(self, request: Request) -> Answer:
+        """A program sends somebody's decision."""
+        return unavailable("no policy") if self.not_ready else await answered(self._door.hook(request))
 
     async def on_health(self) -> Mapping[str, Any]:
         """Somebody asks how things are."""
@@ -303,6 +326,22 @@ class Hubwarden:
             timings=Timings(claim=self.settings.claim),
             outbox=self._outbox if self._channels else None,
             channels=self._channels,
+            links=self._links,
+        )
+
+    @cached_property
+    def _links(self) -> Links | None:
+        keys, url = self.settings.approval_keys, self.settings.public_url
+        return Links(keys, url) if keys and url else None
+
+    @cached_property
+    def _door(self) -> Door:
+        return Door(
+            self._ports,
+            links=self._links,
+            hook_keys=self.settings.webhook_keys,
+            nonces=self._nonces,
+            signs_in=self.settings.signs_in,
         )
 
     async def _token(self, scope: str) -> str:

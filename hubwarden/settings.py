@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,8 @@ from hubwarden.adapters.azure.cloud import CLOUDS, Cloud
 
 _CUSTOM: Final = ("HUBWARDEN_ARM_ENDPOINT", "HUBWARDEN_ARM_AUDIENCE", "HUBWARDEN_AUTHORITY")
 _SHORTEST_CLAIM: Final = 45
+_SHORTEST_KEY: Final = 32
+_MOST_KEYS: Final = 2
 
 
 class SettingsError(ValueError):
@@ -23,12 +25,21 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where the policy file is, which Azure this is, how long a claim on a fix holds, and when sweeps are due."""
+    """Where the policy file is, which Azure this is, how long a claim on a fix holds, and when sweeps are due.
+
+    ``approval_keys`` sign the links on which people decide, ``webhook_keys`` what programs decide: the first
+    signs, each is taken, none means that there is no such way. ``public_url`` is where people reach this app;
+    empty where that is not known. ``signs_in`` says whether the platform authenticates who comes.
+    """
 
     policy_file: Path
     cloud: Cloud
     claim: timedelta
     sweep_schedule: str
+    approval_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    webhook_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    public_url: str = ""
+    signs_in: bool = False
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Settings:
@@ -42,6 +53,10 @@ class Settings:
             cloud=_cloud(env),
             claim=_claim(env.get("HUBWARDEN_CLAIM_SECONDS") or "60"),
             sweep_schedule=env.get("SWEEP_SCHEDULE", ""),
+            approval_keys=_keys("HUBWARDEN_APPROVAL_KEYS", env.get("HUBWARDEN_APPROVAL_KEYS", "")),
+            webhook_keys=_keys("HUBWARDEN_WEBHOOK_KEYS", env.get("HUBWARDEN_WEBHOOK_KEYS", "")),
+            public_url=_public_url(env),
+            signs_in=env.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
         )
 
 
@@ -75,3 +90,22 @@ def _claim(text: str) -> timedelta:
     if re.fullmatch(r"[0-9]{1,4}", text) is None or not _SHORTEST_CLAIM <= int(text) <= 3600:  # noqa: PLR2004
         raise SettingsError(f"HUBWARDEN_CLAIM_SECONDS is {text!r}; allowed is {_SHORTEST_CLAIM} to 3600")
     return timedelta(seconds=int(text))
+
+
+def _keys(setting: str, text: str) -> tuple[bytes, ...]:
+    """One key or two, so that they can be changed; the message never holds one."""
+    keys = [key.strip() for key in text.split(",") if key.strip()]
+    if len(keys) > _MOST_KEYS or any(len(key) < _SHORTEST_KEY for key in keys):
+        allowed = f"at most {_MOST_KEYS} keys of {_SHORTEST_KEY} characters or more, with a comma between them"
+        raise SettingsError(f"{setting} holds something else than {allowed}")
+    return tuple(key.encode() for key in keys)
+
+
+def _public_url(env: Mapping[str, str]) -> str:
+    """Where people reach this app: as it is set, or by the name that the platform gave it."""
+    url = (env.get("HUBWARDEN_PUBLIC_URL") or "").rstrip("/")
+    if url and re.fullmatch(r"https://[^/?#\s]+|http://(localhost|127\.0\.0\.1)(:[0-9]+)?", url) is None:
+        raise SettingsError(f"HUBWARDEN_PUBLIC_URL is {url!r}; allowed is an address such as https://app.example")
+    host = env.get("WEBSITE_HOSTNAME", "")
+    local = host.startswith(("localhost:", "127.0.0.1:"))
+    return url or (f"{'http' if local else 'https'}://{host}" if host else "")

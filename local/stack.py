@@ -34,6 +34,9 @@ ROOT: Final = Path(__file__).parent.parent
 TENANT: Final = "11111111-2222-4333-8444-555555555555"
 SUBSCRIPTION: Final = "5ab5c71e-0000-4000-8000-000000000001"
 
+APPROVAL_KEY: Final = "made-up-approval-key-" + 32 * "0"
+WEBHOOK_KEY: Final = "made-up-webhook-key-" + 32 * "0"
+
 _START: Final = 40
 _STOP: Final = 12
 
@@ -221,6 +224,8 @@ class Stack:
             "SWEEP_SCHEDULE": self.options.sweep_schedule,
             "HUBWARDEN_POLICY": str(policy),
             "HUBWARDEN_CLAIM_SECONDS": str(self.options.claim),
+            "HUBWARDEN_APPROVAL_KEYS": APPROVAL_KEY,
+            "HUBWARDEN_WEBHOOK_KEYS": WEBHOOK_KEY,
             "HUBWARDEN_CLOUD": "custom",
             "HUBWARDEN_ARM_ENDPOINT": self.arm,
             "HUBWARDEN_ARM_AUDIENCE": self.arm,

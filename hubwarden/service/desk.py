@@ -128,7 +128,7 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
         again = f"{finding.obstacle.retry_at:%Y-%m-%d %H:%M} UTC"
         lines.append(f"What happens next: hubwarden tries again on {again}, or once somebody changes the hub.")
     if finding.state is State.AWAITING_APPROVAL and finding.proposal is not None:
-        lines += _asked(finding, finding.proposal)
+        lines += _asked(ports, finding, finding.proposal)
     if rule is not None:
         values = {
             **ports.policy.settings_of(rule, finding.hub).model_dump(mode="json"),
@@ -146,12 +146,16 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
     return "\n".join(_line(line) for line in lines)
 
 
-def _asked(finding: Finding, proposal: Proposal) -> list[str]:
+def _asked(ports: Ports, finding: Finding, proposal: Proposal) -> list[str]:
     """What is to be decided, and how: the very plan that would run."""
+    until = ports.policy.approvals.expires_at(proposal)
+    page = [f"To decide: {ports.links.url(finding.id, proposal.digest, until)}"] if ports.links else []
     return [
         "Waiting for an approval: nothing was changed. This plan would be carried out, and no other:",
         *(f"  {change_text(change)}" for change in proposal.changes),
         *(f"  Note: {warning}" for warning in proposal.warnings),
+        f"Time to decide: until {until:%Y-%m-%d %H:%M} UTC",
+        *page,
         f"To approve it: python -m hubwarden.cli approve {finding.id} --plan {proposal.digest}",
         f"To reject it: python -m hubwarden.cli reject {finding.id} --plan {proposal.digest} --reason TEXT",
     ]
