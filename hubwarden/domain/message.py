@@ -189,7 +189,8 @@ def still_true(told: Notice, finding: Finding | None) -> bool:
     if finding is None:
         return False
     if told.kind is Kind.REMINDER:
-        return finding.state is State.AWAITING_APPROVAL
+        asked = finding.proposal.digest if finding.proposal else None
+        return finding.state is State.AWAITING_APPROVAL and asked == told.digest
     return any(step.at == told.at for step in finding.history)
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from hubwarden.domain.finding import Finding, Trouble
+from hubwarden.domain.finding import Finding, Proposal, Trouble
 from hubwarden.domain.message import OUTCOMES, Kind, Notice, group, notice, notices, still_true, told_before
 from hubwarden.service.errors import AzureError, StaleWriteError, StorageUnavailableError, TransientError
 from hubwarden.service.messages import NotifyMessage
@@ -28,6 +28,8 @@ SETTLED: Final = timedelta(seconds=5)
 """A notice is laid down before its finding is stored; after that long, it is or never will be."""
 CLAIM: Final = timedelta(minutes=3)
 TOO_OLD: Final = timedelta(days=1)
+LONGEST_DELAY: Final = timedelta(days=6)
+"""A queue keeps a message for seven."""
 _LONGEST_REASON: Final = 300
 
 
@@ -38,14 +40,18 @@ async def announce(ports: Ports, before: Finding | None, after: Finding) -> None
     """
     for one in notices(before, after):
         earlier = told_before(after) if one.kind in OUTCOMES else ()
-        await _lay_down(ports, one, {one.kind, *earlier})
+        await _lay_down(ports, one, {one.kind, *earlier}, delay=GATHER)
+        if one.kind is Kind.ASKED and after.proposal is not None:
+            await _remind_later(ports, after, after.proposal)
 
 
-async def remind(ports: Ports, finding: Finding) -> None:
-    """Tell again that a person must decide."""
-    at = ports.clock.now()
+async def _remind_later(ports: Ports, finding: Finding, proposal: Proposal) -> None:
+    """Lay down now what is told at half of the request's time, if nobody has decided by then."""
+    half = (ports.policy.approvals.expires_at(proposal) - proposal.made_at) / 2
+    delay = min(half, LONGEST_DELAY)
+    at = ports.clock.now() + delay
     one = notice(finding, Kind.REMINDER, at=at, reason="nobody has decided yet")
-    await _lay_down(ports, one, {Kind.REMINDER, Kind.ASKED})
+    await _lay_down(ports, one, {Kind.REMINDER}, delay=delay)
 
 
 async def deliver(ports: Ports, message: NotifyMessage) -> None:
@@ -63,13 +69,13 @@ async def deliver(ports: Ports, message: NotifyMessage) -> None:
     await _send(ports, outbox, channel, message, taken)
 
 
-async def _lay_down(ports: Ports, one: Notice, kinds: Collection[Kind]) -> None:
+async def _lay_down(ports: Ports, one: Notice, kinds: Collection[Kind], *, delay: timedelta) -> None:
     if ports.outbox is None:
         return
     try:
         for name in ports.policy.notify.channels_for(one.hub, one.severity, kinds):
-            await ports.outbox.add(Waiting(name, one, ports.clock.now()))
-            await ports.work.send(NotifyMessage(channel=name), delay=GATHER)
+            await ports.outbox.add(Waiting(name, one, max(ports.clock.now(), one.at)))
+            await ports.work.send(NotifyMessage(channel=name), delay=delay + SETTLED)
     except StorageUnavailableError:
         log.exception("that %s on %s is %s may not be told", one.rule_id, one.hub, one.kind)
 

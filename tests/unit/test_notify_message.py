@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubwarden.domain.finding import Actor, Attempt, Event, Finding
+from hubwarden.domain.finding import Actor, Attempt, Event, Finding, Proposal
 from hubwarden.domain.message import SHOWN, Kind, Notice, group, notices, still_true, told_before, visible
 from hubwarden.domain.severity import Severity
 from tests.unit.fakes import START, hub_id
@@ -92,9 +92,12 @@ def test_what_was_never_stored_is_not_true():
 
 def test_a_reminder_is_true_while_somebody_has_to_decide():
     asked = lived(finding(), Event.ASK)
-    reminder = notice_of(kind=Kind.REMINDER)
+    proposal = Proposal("sha256:0", "W/1", (), (), START)
+    asked = replace(asked, proposal=proposal)
+    reminder = notice_of(kind=Kind.REMINDER, digest="sha256:0")
     assert still_true(reminder, asked)
     assert not still_true(reminder, lived(asked, Event.APPROVE))
+    assert not still_true(replace(reminder, digest="sha256:1"), asked)
 
 
 def test_what_was_told_before_ends_with_the_drift():

@@ -15,7 +15,6 @@ from hubwarden.service.approve import approve
 from hubwarden.service.errors import DeniedError, TransientError
 from hubwarden.service.health import health
 from hubwarden.service.messages import NotifyMessage, Queue
-from hubwarden.service.notify import remind
 from tests.unit.fakes import HUB, FakeChannel, FakeOutbox, World, hub_id
 
 
@@ -62,7 +61,7 @@ async def test_a_sweep_that_finds_forty_drifts_of_one_cause_sends_one_message():
     await world.run(until=timedelta(hours=1))
     (message,) = world.channels["ops"].sent
     assert (message.kind, message.count) == (Kind.ASKED, 40)
-    assert not world.outbox.rows
+    assert {stored.value.notice.kind for stored in world.outbox.rows.values()} == {Kind.REMINDER}
     assert not world.channels["all"].sent
 
 
@@ -137,9 +136,35 @@ async def test_a_refusal_is_kept_and_tried_again_with_the_next_news():
     await world.run(until=timedelta(minutes=10))
     assert "HUBWARDEN_TEAMS_URL is empty" in (await health_of(world))[0]
     world.channels["ops"].fails = None
-    await remind(world.ports, world.finding())
+    world.hubs.add(hub_id("hub-2"), minTlsVersion="1.1")
+    await world.sweep()
     await world.run(until=timedelta(minutes=10))
+    (message,) = world.channels["ops"].sent
+    assert sorted(one.hub.name for one in message.about) == ["hub-1", "hub-2"]
+
+
+async def test_at_half_of_its_time_a_request_is_reminded_of_once():
+    world = made()
+    world.hubs.add(minTlsVersion="1.1")
+    await world.sweep()
+    await world.run(until=timedelta(hours=11))
+    assert told(world) == [Kind.ASKED]
+    await world.run(until=timedelta(hours=2))
     assert told(world) == [Kind.ASKED, Kind.REMINDER]
+    await world.run(until=timedelta(hours=9))
+    assert told(world) == [Kind.ASKED, Kind.REMINDER]
+
+
+async def test_of_what_was_decided_nobody_is_reminded():
+    world = made()
+    world.hubs.add(minTlsVersion="1.1")
+    await world.sweep()
+    finding = world.finding()
+    by = Approver("Ada", Via.COMMAND_LINE)
+    await approve(world.ports, finding.id, plan=finding.proposal.digest, by=by, reason="do it")
+    await world.run(until=timedelta(hours=23))
+    assert Kind.REMINDER not in told(world)
+    assert not world.outbox.rows
 
 
 async def test_an_outbox_that_is_down_holds_nothing_up():
@@ -156,7 +181,7 @@ async def test_a_notice_whose_finding_was_never_stored_is_not_told():
     world.hubs.add(minTlsVersion="1.1")
     await world.sweep()
     world.findings.rows.clear()
-    await world.run(until=timedelta(hours=1))
+    await world.run(until=timedelta(hours=14))
     assert told(world) == []
     assert not world.outbox.rows
 

@@ -6,6 +6,7 @@ What came from Azure is only ever a TextRun, which knows no markup.
 from __future__ import annotations
 
 import json
+import re
 
 from typing import Any, Final
 
@@ -18,7 +19,6 @@ LARGEST: Final = 20_000
 """Bytes of a whole request; Teams takes some 28 KB."""
 
 _BUTTONS: Final = 5
-_JOINER: Final = "\N{WORD JOINER}"
 
 
 class TeamsChannel:
@@ -90,4 +90,4 @@ def _run(text: str, **more: str) -> JsonObject:
 
 def _text(text: str) -> str:
     """Card texts know one thing more: {{DATE(…)}}."""
-    return text.replace("{{", "{" + _JOINER + "{")
+    return re.sub(r"\{(?=\{)", "{ ", text)
