@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import sys
 
@@ -20,15 +21,30 @@ from rich.console import Console
 from rich.markup import escape
 
 from local.acts import play
-from local.scene import HUBS, POLICY, furnish
-from local.stack import ROOT, Options, Stack, StackError
+from local.scene import HUBS, POLICY, add_policy, furnish
+from local.stack import ROOT, SOMEBODY, Options, Stack, StackError
 from local.story import NotAsExpectedError, Story
 
 
 FOLDER: Final = ROOT / ".demo"
 
 
-def _show_addresses(stack: Stack, console: Console) -> None:
+_LINK: Final = re.compile(r"^To decide: (\S+)$", re.MULTILINE)
+
+
+async def _link(stack: Stack) -> str:
+    """Drift once more; the link in the ticket that asks for an approval of the fix."""
+    await add_policy(stack.arm_as(SOMEBODY), "factory-south")
+    async with asyncio.timeout(30):
+        while True:
+            async for finding in stack.findings.everything():
+                ticket = await stack.tickets.find_by_key(finding.id) if finding.proposal else None
+                if ticket and ticket.is_open and (found := _LINK.search(ticket.text)):
+                    return found[1]
+            await asyncio.sleep(0.2)
+
+
+def _show_addresses(stack: Stack, console: Console, link: str) -> None:
     python = (
         Path(sys.executable).relative_to(ROOT) if Path(sys.executable).is_relative_to(ROOT) else sys.executable
     )
@@ -47,6 +63,8 @@ def _show_addresses(stack: Stack, console: Console) -> None:
     console.print(f"  Azure (simulated)   {stack.arm}   control {stack.control_url}", highlight=False)
     console.print(f"  Function App        {stack.host['url']}", highlight=False)
     console.print(f"  logs                {FOLDER}/host.log, {FOLDER}/simulator.log", highlight=False)
+    console.print("\nOn factory-south a fix waits for your decision; open this in a browser:", highlight=False)
+    console.print(f"  {link}", highlight=False, soft_wrap=True)
     console.print("\nTry:", highlight=False)
     for command in (
         f"curl -s '{stack.health_url}'",
@@ -72,7 +90,7 @@ async def run(*, script: bool, keep: bool) -> int:
                 failure = await _played(stack, story)
                 _write_report(story, failure, started)
             if keep and failure is None:
-                _show_addresses(stack, console)
+                _show_addresses(stack, console, await _link(stack))
                 await asyncio.Event().wait()
     except StackError as error:
         console.print(f"[red]{error}[/red]", highlight=False)
