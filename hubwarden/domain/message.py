@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -215,11 +218,11 @@ def group(told: Iterable[Notice], link: Callable[[Notice], str | None] = lambda 
 
 
 def _message(together: Sequence[Notice], link: Callable[[Notice], str | None]) -> Message:
-    first, count = together[0], len(together)
+    first = together[0]
     hubs = len({one.hub for one in together})
     where = visible(first.hub.name, 80) if hubs == 1 else f"{hubs} hubs"
     return Message(
-        id=f"{first.kind}-{first.finding}-{first.at:%Y%m%dT%H%M%S%f}-{count}",
+        id=_id(together),
         kind=first.kind,
         severity=first.severity,
         rule_id=first.rule_id,
@@ -233,6 +236,12 @@ def _message(together: Sequence[Notice], link: Callable[[Notice], str | None]) -
         about=tuple(together),
         at=first.at,
     )
+
+
+def _id(together: Sequence[Notice]) -> str:
+    """The same for the same notices, however often they are sent."""
+    told = [[one.kind, one.finding, one.rule_id, one.severity, one.actor, one.at.isoformat()] for one in together]
+    return f"m-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]}"
 
 
 def _item(one: Notice, url: str | None) -> Item:
