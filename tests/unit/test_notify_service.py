@@ -15,7 +15,7 @@ from hubwarden.service.approve import approve
 from hubwarden.service.errors import DeniedError, TransientError
 from hubwarden.service.health import health
 from hubwarden.service.messages import NotifyMessage, Queue
-from tests.unit.fakes import HUB, FakeChannel, FakeOutbox, World, hub_id
+from tests.unit.fakes import HUB, FakeChannel, FakeOutbox, Killed, World, hub_id
 
 
 NOTIFY = """
@@ -202,6 +202,36 @@ async def test_workers_side_by_side_tell_nothing_twice():
         await world.run(until=timedelta(hours=1), workers=3)
         about = [one.hub.name for message in world.channels["ops"].sent for one in message.about]
         assert sorted(about) == [f"hub-{number}" for number in range(5)]
+
+
+async def test_what_one_worker_is_sending_no_other_sends():
+    world = made()
+
+    class Slow(FakeChannel):
+        async def send(self, message):
+            await FakeChannel.send(self, message)
+            await world.handle(NotifyMessage(channel="ops"))
+
+    world.channels["ops"] = Slow()
+    world.hubs.add(minTlsVersion="1.1")
+    await world.sweep()
+    await world.run(until=timedelta(minutes=10))
+    assert told(world) == [Kind.ASKED]
+
+
+async def test_what_a_worker_died_with_another_sends():
+    world = made()
+
+    class Deadly(FakeChannel):
+        async def send(self, message):
+            world.channels["ops"] = FakeChannel()
+            raise Killed
+
+    world.channels["ops"] = Deadly()
+    world.hubs.add(minTlsVersion="1.1")
+    await world.sweep()
+    await world.run(until=timedelta(minutes=10))
+    assert told(world) == [Kind.ASKED]
 
 
 async def test_flapping_is_told():
