@@ -338,8 +338,9 @@ RULE: Final = Rule(
     manual_fix=ManualFix(
         cli=(
             "az monitor diagnostic-settings create --name hubwarden --resource /subscriptions/{subscription}"
-            "/resourceGroups/{resource_group}/providers/Microsoft.Devices/IotHubs/{name} --workspace <id> "
-            """--logs '[{{"categoryGroup":"allLogs","enabled":true}}]'"""
+            "/resourceGroups/{resource_group}/providers/Microsoft.Devices/IotHubs/{name} "
+            "--workspace {destination} "
+            """--logs '[{"categoryGroup":"allLogs","enabled":true}]'"""
         ),
         bicep=(
             "resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = { name: 'hubwarden', "

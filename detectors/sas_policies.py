@@ -167,7 +167,8 @@ def _verdict(policy: SasPolicy, settings: Settings) -> Verdict | None:
     if limit is not None:
         return None
     if policy.strange:
-        return Unknown(f"{name} has rights that are not known here: {', '.join(policy.strange)}")
+        strange = ", ".join(policy.strange)
+        return Unknown(f"{name} has rights that are not known here: {strange}", subject=policy.name)
     return _drift("narrow", policy, None, f"{name} is new and narrow: it has {has}, and nothing names it")
 
 

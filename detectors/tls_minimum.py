@@ -93,16 +93,17 @@ def _plain(region: str) -> str:
 
 
 def _was(snapshot: Snapshot) -> str | None:
-    """The minimum at which the rule last held, if it ever did."""
-    was = snapshot.last_good.get("tls-minimum", {}).get("minTlsVersion")
-    return was if isinstance(was, str) else None
+    """The minimum at which the rule last held, if it ever did, else the one that was there at the last look."""
+    looks = (snapshot.last_good, snapshot.last_seen)
+    found = (look.get("tls-minimum", {}).get("minTlsVersion") for look in looks)
+    return next((was for was in found if isinstance(was, str)), None)
 
 
 def _judge(found: Any, was: str | None, settings: Settings) -> Verdict:
     if found is ABSENT or found is None:
-        if settings.absent == "compliant":
-            return Compliant({"minTlsVersion": None})
-        return _never_set(settings) if was is None else _lowered(None, was, settings)
+        if was is not None:
+            return _lowered(None, was, settings)
+        return Compliant({"minTlsVersion": None}) if settings.absent == "compliant" else _never_set(settings)
     version, minimum = version_of(found), version_of(settings.minimum)
     assert minimum is not None
     if version is not None and version >= minimum:

@@ -71,14 +71,14 @@ def decide(
         return Decision(Action.TICKET, f"{said}, but the rule has no fix that a machine can make")
     if finding.obstacle is not None and not _over(finding, now):
         return Decision(Action.TICKET, finding.obstacle.reason)
-    accepted = finding.rule_id in policy.accept_risk
+    decision = _limited(wanted, remediator, said, accepted=finding.rule_id in policy.accept_risk)
     marker = policy.iac_marker(tags or {})
-    if wanted is Action.FIX and marker is not None and not accepted and remediator.safety is not Safety.TICKET:
+    if decision.action is Action.FIX and marker is not None:
         why = (
             f"the hub's tag {marker} says that it is managed elsewhere, and what is fixed here may come back there"
         )
         return Decision(Action.ASK, f"{said}, but {why}")
-    return _limited(wanted, remediator, said, accepted=accepted)
+    return decision
 
 
 def _over(finding: Finding, now: datetime) -> bool:

@@ -56,7 +56,7 @@ class Event(StrEnum):
     REJECT = "reject"
     EXPIRE = "expire"
     OUTDATED = "outdated"
-    """The plan that was put to a person, or approved, is no longer the plan that would run."""
+    """What was put to a person, approved or rejected, is no longer what is there."""
     CLAIM = "claim"
     """One worker takes the fix; the store's etag lets only one succeed."""
     RELEASE = "release"
@@ -109,7 +109,7 @@ _TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = MappingProxyType({
         Event.OUTDATED: State.STALE,
     },
     State.APPROVED: _DECISIONS | {Event.CLAIM: State.EXECUTING, Event.OUTDATED: State.STALE},
-    State.REJECTED: {},
+    State.REJECTED: {Event.OUTDATED: State.STALE},
     State.EXPIRED: {Event.TICKET: State.TICKETED},
     State.STALE: _DECISIONS,
     State.EXECUTING: {

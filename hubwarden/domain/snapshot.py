@@ -50,8 +50,8 @@ class Unread:
 class Snapshot:
     """The facets of one hub: each either data or Unread. ``taken_at`` is UTC, from before the first read.
 
-    ``last_good`` maps a rule's id to the evidence of the last look at which it held. ``remembered`` are the facets
-    that cost no call, for what is known of them still stands.
+    ``last_good`` maps a rule's id to the evidence of the last look at which it held, ``last_seen`` to that of
+    the last look at all. ``remembered`` are the facets that cost no call, for what is known of them still stands.
     """
 
     hub: HubId
@@ -59,6 +59,7 @@ class Snapshot:
     facets: Mapping[Facet, Any]
     last_good: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     remembered: frozenset[Facet] = frozenset()
+    last_seen: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
     def read(self, facet: Facet) -> Any:
         """The facet's data or an Unread; a facet that nobody tried to read is Unread too."""

@@ -33,10 +33,11 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The rule cannot be judged: nothing is fixed and nothing is closed on this."""
+    """The rule cannot be judged, or one ``subject`` of it: nothing is fixed and nothing is closed on this."""
 
     reason: str
     missing_action: str | None = None
+    subject: str = ""
 
 
 type Verdict = Compliant | Drift | Unknown

@@ -96,6 +96,8 @@ async def _asked(ports: Ports, finding_id: str, plan: str) -> tuple[Stored[Findi
     if is_expired(ports, stored.value):
         stored = await give_up_waiting(ports, stored)
     finding, proposal = stored.value, stored.value.proposal
+    if not ports.policy.watches(finding.hub):
+        raise NotAskedError(f"{finding.hub} is in no subscription that the policy file names: {_NOTHING}")
     if finding.state is not State.AWAITING_APPROVAL or proposal is None:
         raise NotAskedError(
             f"finding {finding_id} ({finding.rule_id} on {finding.hub}) does not wait for an approval, "

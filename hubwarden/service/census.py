@@ -47,6 +47,8 @@ COUNTED: Final = "devices were counted"
 
 _MINUTE: Final = timedelta(minutes=1)
 _RETRY_FAILED: Final = timedelta(hours=1)
+_LONGEST: Final = timedelta(days=2)
+"""A million devices and as many modules take 200 slices of one unit's budget, and no hub has more (AZURE §4)."""
 _PART: Final = 4 * 1024 * 1024
 _WRITES: Final = 5
 _NAMED: Final = "%Y%m%dT%H%M%S%fZ"
@@ -227,7 +229,7 @@ class _Slice:
         return over
 
     def _may_ask(self) -> bool:
-        in_time = self._ports.clock.now() - self.began < _MINUTE
+        in_time = self._asked == 0 or self._ports.clock.now() - self.began < _MINUTE
         return in_time and self.interrupted is None and self._asked < self.message.pages
 
     async def _page(self, query: str) -> Page | None:
@@ -292,6 +294,9 @@ async def _states(lists: Lists, message: CensusMessage) -> dict[str, bool]:
 
 async def _go_on(ports: Ports, slice_: _Slice) -> None:
     """Send the next message for a minute later. Then say so: this one is dropped if it comes again."""
+    if ports.clock.now() - _began(slice_.message) > _LONGEST:
+        await _fail(ports, slice_.message, f"the count did not come to an end within {_LONGEST}")
+        return
     message = slice_.message.model_copy(update={"slices": slice_.message.slices + 1, "attempt": 0})
     wished = slice_.interrupted.retry_after if slice_.interrupted else None
     await ports.work.send(message, delay=max(_MINUTE, wished or _MINUTE))
@@ -304,8 +309,7 @@ async def _succeed(ports: Ports, slice_: _Slice) -> None:
     message = slice_.message
     name = _uncovered_list(message)
     place = await ports.lists.commit(name, message.parts) if message.parts else None
-    began = datetime.strptime(message.run, "%Y%m%dT%H%M%S%f%z")
-    facet = message.tally.facet(began, place)
+    facet = message.tally.facet(_began(message), place)
     before = await _end(ports, message, DeviceCount(ports.clock.now(), facet))
     if before is None:
         return
@@ -398,6 +402,10 @@ def _uncountable(body: JsonObject) -> str | None:
     if _host(body) is None:
         return "the hub has no host name, so that its devices cannot be asked for"
     return None
+
+
+def _began(message: CensusMessage) -> datetime:
+    return datetime.strptime(message.run, "%Y%m%dT%H%M%S%f%z")
 
 
 def _modules_list(message: CensusMessage) -> str:

@@ -5,12 +5,14 @@ A ticket system that is down holds nothing up: the finding notes the trouble, an
 
 from __future__ import annotations
 
+import json
 import logging
 
 from dataclasses import replace
 from typing import Any
 
 from hubwarden.domain.finding import FOR_PEOPLE, IN_FLIGHT, Finding, Proposal, State, Trouble
+from hubwarden.domain.jsons import Json
 from hubwarden.domain.plan import change_text
 from hubwarden.service.errors import AzureError, ConflictError, StaleWriteError, TransientError
 from hubwarden.service.messages import TicketMessage
@@ -119,6 +121,7 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
     rule = next((rule for rule in ports.rules if rule.id == finding.rule_id), None)
     lines = [
         f"What: {finding.summary}",
+        *(f"  {name}: {_told(value)}" for name, value in finding.evidence.items() if value),
         f"Where: {finding.hub}",
         f"Since: {finding.first_seen:%Y-%m-%d %H:%M:%S} UTC, seen {finding.occurrences} time(s)",
         f"Who changed it: {finding.actor or 'not known; no event told'}",
@@ -149,7 +152,9 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
 def _asked(ports: Ports, finding: Finding, proposal: Proposal) -> list[str]:
     """What is to be decided, and how: the very plan that would run."""
     until = ports.policy.approvals.expires_at(proposal)
-    page = [f"To decide: {ports.links.url(finding.id, proposal.digest, until)}"] if ports.links else []
+    # Whoever has the link may decide: it has no place where strangers read tickets.
+    linked = ports.links if ports.policy.tickets.target == "builtin" else None
+    page = [f"To decide: {linked.url(finding.id, proposal.digest, until)}"] if linked else []
     return [
         "Waiting for an approval: nothing was changed. This plan would be carried out, and no other:",
         *(f"  {change_text(change)}" for change in proposal.changes),
@@ -161,6 +166,10 @@ def _asked(ports: Ports, finding: Finding, proposal: Proposal) -> list[str]:
     ]
 
 
+def _told(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def _line(text: str) -> str:
     """One line, whatever Azure told: nothing in it can begin another, or turn the direction of reading."""
     return "".join(c if c.isprintable() else " " for c in text)
@@ -168,5 +177,5 @@ def _line(text: str) -> str:
 
 def _filled(template: str, values: dict[str, Any]) -> str:
     for name, value in values.items():
-        template = template.replace("{" + name + "}", str(value))
+        template = template.replace("{" + name + "}", f"<{name}>" if value is None else str(value))
     return template

@@ -131,6 +131,7 @@ async def _remember(ports: Ports, look: Look, known: Stored[HubRecord] | None) -
             verdicts={**before.verdicts, **look.words},
             unknown={**_not_asked(before.unknown, look), **look.unknown},
             last_good={**before.last_good, **look.good},
+            last_seen={**before.last_seen, **look.evidence},
             **_policies(before, snapshot),
         )
         try:

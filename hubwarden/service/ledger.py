@@ -23,12 +23,13 @@ async def enter(ports: Ports, before: Stored[Finding] | None, after: Finding, re
         StorageUnavailableError: the audit trail or the table did not take it.
     """
     news = before is None or before.value.history != after.history
+    told_otherwise = before is not None and before.value.summary != after.summary
     if news:
         await _tell(ports, before.value.state if before else None, after, reason)
         await announce(ports, before.value if before else None, after)
     if before is None or before.value != after:
         before = Stored(after, await ports.findings.save(after, before.etag if before else None))
-    return await settle_ticket(ports, before, news=news)
+    return await settle_ticket(ports, before, news=news or told_otherwise)
 
 
 async def move(ports: Ports, stored: Stored[Finding], event: Event, reason: str) -> Stored[Finding]:
@@ -47,6 +48,7 @@ async def _tell(ports: Ports, before: State | None, finding: Finding, reason: st
         "summary": finding.summary,
         "reason": reason,
         "actor": str(finding.actor) if finding.actor else None,
+        "actor_id": (finding.actor.object_id or finding.actor.app_id) if finding.actor else None,
     }
     await ports.audit.append("finding", details)
     log.info("%s %s: %s → %s: %s (%s)", finding.hub, finding.rule_id, before or "new", finding.state,

@@ -98,6 +98,7 @@ async def _with_the_rest(
         {**snapshot.facets, **read, **dict(zip(unknown, answers, strict=True))},
         record.last_good if record else {},
         remembered,
+        record.last_seen if record else {},
     )
 
 

@@ -47,7 +47,7 @@ async def overview(ports: Ports, *, resolved: bool = False) -> Overview:
         resolved: whether findings that are resolved are wanted too.
     """
     findings = [finding async for finding in ports.findings.everything()]
-    wanted = [finding for finding in findings if resolved or finding.state is not State.RESOLVED]
+    wanted = [finding for finding in findings if resolved or _stands(ports, finding)]
     wanted.sort(key=lambda finding: (_RANK[finding.severity], finding.first_seen, finding.id))
     sweep = await ports.records.last_sweep()
     records = {record.hub.path: record async for record in _records(ports)}
@@ -59,6 +59,12 @@ async def overview(ports: Ports, *, resolved: bool = False) -> Overview:
         *(entry for path, record in records.items() if path not in dead for entry in _of_hub(ports, record)),
     ]
     return Overview(tuple(wanted), tuple(unknown), sweep, dead)
+
+
+def _stands(ports: Ports, finding: Finding) -> bool:
+    """Whether it is not proven gone, and policy still asks about it."""
+    asked = ports.policy.watches(finding.hub) and ports.policy.mode_of(finding.rule_id) is not Mode.OFF
+    return asked and finding.state is not State.RESOLVED
 
 
 async def _records(ports: Ports) -> AsyncIterator[HubRecord]:
@@ -100,10 +106,6 @@ def _said_by(record: HubRecord, sweep: SweepRecord) -> bool:
     if record.looked_at is None:
         return True
     return _newer(record, sweep) or (bool(record.unknown) and record.looked_at >= sweep.started_at)
-
-
-def _dead(sweep: SweepRecord | None) -> Mapping[str, str]:
-    return {} if sweep is None else sweep.dead
 
 
 def _newer(record: HubRecord | None, sweep: SweepRecord | None) -> bool:

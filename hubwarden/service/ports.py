@@ -53,8 +53,9 @@ class HubRecord:
 
     ``looked_at`` is when the last evaluation that was carried through began to read; ``looking_since`` is set
     while one is under way. ``verdicts`` maps rule ids to compliant, drift or unknown. ``written_by`` and
-    ``written_at`` tell the last write by somebody else that an event reported. ``last_good`` is what Snapshot
-    says. ``policies`` is Facet.POLICIES as it was read at ``policies_at`` of the hub at ``policies_etag``.
+    ``written_at`` tell the last write by somebody else that an event reported. ``last_good`` and ``last_seen`` are
+    what Snapshot says. ``policies`` is Facet.POLICIES as it was read at ``policies_at`` of the hub at
+    ``policies_etag``.
     ``count`` is how the last count of the hub's devices ended, ``counting`` the one that is under way.
     ``new_devices_since`` and ``count_due`` are set while devices that an event told of wait to be counted.
     ``missing_since`` is when a read first missed the hub, with no look at it since.
@@ -69,6 +70,7 @@ class HubRecord:
     written_by: Actor | None = None
     written_at: datetime | None = None
     last_good: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    last_seen: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     policies: JsonObject | None = None
     policies_etag: str | None = None
     policies_at: datetime | None = None

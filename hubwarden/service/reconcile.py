@@ -13,6 +13,7 @@ from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, Proposal,
 from hubwarden.domain.jsons import Json
 from hubwarden.domain.plan import PlanError
 from hubwarden.domain.rule import Mode, Rule
+from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Snapshot
 from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 from hubwarden.service.errors import StaleWriteError
@@ -77,18 +78,27 @@ class Look:
         return {rule: _word(verdicts) for rule, verdicts in self.verdicts.items()}
 
     @property
+    def evidence(self) -> dict[str, dict[str, Json]]:
+        """Rule id → what was seen, of the rules with one verdict that tells it."""
+        return {
+            rule: verdict.evidence
+            for rule, (verdict, *more) in self.verdicts.items()
+            if not more and not isinstance(verdict, Unknown) and verdict.evidence
+        }
+
+    @property
     def good(self) -> dict[str, dict[str, Json]]:
-        """Rule id → evidence, of the rules that hold."""
+        """Rule id → evidence, of the rules that hold and have some."""
         return {
             rule: verdict.evidence
             for rule, verdicts in self.verdicts.items()
             for verdict in verdicts
-            if isinstance(verdict, Compliant)
+            if isinstance(verdict, Compliant) and verdict.evidence
         }
 
-    def judged(self, rule_id: str) -> bool:
-        """Whether the rule was asked and had an answer."""
-        return _holds(self.verdicts.get(rule_id, ()))
+    def judged(self, rule_id: str, subject: str) -> bool:
+        """Whether the rule was asked about this subject and had an answer."""
+        return _holds(self.verdicts.get(rule_id, ()), subject)
 
     def approved(self) -> tuple[Stored[Finding], ...]:
         """The findings that may be fixed now."""
@@ -156,7 +166,8 @@ def _updates(
             new = _informed(_new(ports, snapshot, rule_id, drift, cause), cause)
             yield _decided(ports, snapshot, None, new, drift)
         elif before.value.judged_at <= snapshot.taken_at and cause.may_move(before.value):
-            seen = _informed(_seen(before.value, drift, snapshot.taken_at, cause), cause)
+            severity = drift.severity or ports.rule(rule_id).severity
+            seen = _informed(_seen(before.value, drift, severity, snapshot.taken_at, cause), cause)
             yield _decided(ports, snapshot, before, seen, drift)
         else:
             yield _Update(before, before.value, "")
@@ -174,7 +185,7 @@ def _unseen(
         return _Update(stored, finding, "")
     if ports.policy.mode_of(finding.rule_id) is Mode.OFF:
         return _decided(ports, snapshot, stored, finding, None)
-    if busy(snapshot) or not _holds(verdicts):
+    if busy(snapshot) or not _holds(verdicts, finding.subject):
         return _Update(stored, finding, "")
     reason = f"{cause.why}: the hub no longer shows it"
     return _Update(stored, finding.after(Event.CLEARED, at=snapshot.taken_at, reason=reason), reason)
@@ -196,9 +207,12 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Ca
     )
 
 
-def _seen(finding: Finding, drift: Drift, at: datetime, cause: Cause) -> Finding:
+def _seen(finding: Finding, drift: Drift, severity: Severity, at: datetime, cause: Cause) -> Finding:
     seen = finding.after(Event.SEEN, at=at, reason=f"{cause.why}: {drift.summary}")
-    severity = drift.severity or finding.severity
+    if finding.state is State.REJECTED and finding.evidence != drift.evidence:
+        seen = seen.after(
+            Event.OUTDATED, at=at, reason=f"what was rejected is not what is there now: {drift.summary}"
+        )
     seen = replace(seen, summary=drift.summary, evidence=drift.evidence, report_only=drift.report_only)
     return replace(seen, severity=severity)
 
@@ -264,9 +278,10 @@ def _asked_before(
     return ended, Decision(Action.TICKET, ended.history[-1].reason)
 
 
-def _holds(verdicts: Sequence[Verdict]) -> bool:
-    """Whether the rule was judged at all: what is unknown closes nothing."""
-    return bool(verdicts) and not any(isinstance(verdict, Unknown) for verdict in verdicts)
+def _holds(verdicts: Sequence[Verdict], subject: str) -> bool:
+    """Whether this subject was judged at all: what is unknown closes nothing."""
+    unknown = (verdict for verdict in verdicts if isinstance(verdict, Unknown))
+    return bool(verdicts) and not any(verdict.subject in {"", subject} for verdict in unknown)
 
 
 def _ask(ports: Ports, rule: Rule, snapshot: Snapshot) -> tuple[Verdict, ...]:

@@ -24,7 +24,7 @@ class NotCountedError(Exception):
 async def recount(ports: Ports, hub: HubId) -> None:
     """Have the hub's devices counted now; new ones whose grace is not over are counted like all others.
 
-    A count that is under way is ended first, and then another begins.
+    While a count is under way, the next begins once that is over.
 
     Raises:
         NotCountedError: nobody wants this hub's devices counted.

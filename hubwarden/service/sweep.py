@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import logging
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
@@ -32,6 +32,7 @@ from hubwarden.service.reconcile import Cause, Look, reconcile
 
 log = logging.getLogger(__name__)
 
+SUBSCRIPTIONS_AT_ONCE: Final = 32
 HUBS_AT_ONCE: Final = 48
 _OF_ONE_SUBSCRIPTION: Final = 4
 """What is asked once for a subscription, its other hubs wait for: so many subscriptions are looked at together."""
@@ -99,13 +100,13 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
     started_at = ports.clock.now()
     tally = _Tally()
     watched = await _watched(ports, again, tally)
-    limit = asyncio.Semaphore(HUBS_AT_ONCE)
+    limit, at_once = asyncio.Semaphore(HUBS_AT_ONCE), asyncio.Semaphore(SUBSCRIPTIONS_AT_ONCE)
     async with asyncio.TaskGroup() as group:
         for subscription in watched.listed:
-            message = again or SweepMessage(subscription=subscription)
-            group.create_task(_sweep_subscription(ports, message, limit, tally))
+            message = SweepMessage(subscription=subscription, attempt=again.attempt if again else 0)
+            group.create_task(_within(at_once, _sweep_subscription(ports, message, limit, tally)))
         for subscription in watched.unlisted:
-            group.create_task(_sweep_hidden(ports, subscription, tally))
+            group.create_task(_within(at_once, _sweep_hidden(ports, subscription, tally)))
     subscriptions = (*watched.listed, *watched.unlisted)
     record = _record(ports, subscriptions, started_at, tally)
     if again is None or again.subscription == ALL:
@@ -119,6 +120,11 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
     log.log(logging.INFO if record.complete else logging.WARNING, "sweep: %s%s", record.summary,
             "".join(f"; {path}: {reason}" for path, reason in record.unknown.items()))  # fmt: skip
     return record
+
+
+async def _within(limit: asyncio.Semaphore, work: Coroutine[Any, Any, None]) -> None:
+    async with limit:
+        await work
 
 
 async def _watched(ports: Ports, again: SweepMessage | None, tally: _Tally) -> _Watched:
@@ -138,6 +144,8 @@ async def _watched(ports: Ports, again: SweepMessage | None, tally: _Tally) -> _
             message = again or SweepMessage(subscription=ALL)
             await put_off(ports, message, error, retry_after=error.retry_after)
         return _Watched(tuple(known))
+    if not seen:
+        tally.unknown["/subscriptions"] = "the identity sees no subscription at all: it may have no role in any"
     return _Watched(tuple(seen), tuple(sorted(set(known) - set(seen))))
 
 

@@ -62,7 +62,7 @@ async def _conclude(
         await _wait(ports, message, fixes, pending)
         return
     seen = Look(snapshot, judge(ports, snapshot), ())
-    unjudged = [fix.value.rule_id for fix in fixes if not seen.judged(fix.value.rule_id)]
+    unjudged = [fix.value.rule_id for fix in fixes if not seen.judged(fix.value.rule_id, fix.value.subject)]
     if unjudged:
         why = "; ".join(f"{rule} cannot be judged: {seen.unknown.get(rule, 'it is off')}" for rule in unjudged)
         await _wait(ports, message, fixes, why)

@@ -42,7 +42,7 @@ TABLE = {
     "exempt": DECISIONS,
     "awaiting_approval": f"{DECISIONS}, approve → approved, reject → rejected, expire → expired, outdated → stale",
     "approved": f"{DECISIONS}, claim → executing, outdated → stale",
-    "rejected": "",
+    "rejected": "outdated → stale",
     "expired": "ticket → ticketed",
     "stale": DECISIONS,
     "executing": (
@@ -124,9 +124,9 @@ def test_what_is_in_flight_is_left_by_no_decision():
     assert not [(state, event) for state, event, _ in arrows() if state in IN_FLIGHT and event in decisions]
 
 
-def test_a_no_is_a_no_until_the_drift_has_gone():
+def test_a_no_is_a_no_until_the_drift_has_gone_or_is_another_one():
     leaving = {event for state, event, to in arrows() if state is State.REJECTED and to is not state}
-    assert leaving == {Event.CLEARED}
+    assert leaving == {Event.CLEARED, Event.OUTDATED}
 
 
 def test_every_state_can_be_reached():

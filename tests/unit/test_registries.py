@@ -8,6 +8,7 @@ import pytest
 
 from detectors import RULES
 from hubwarden.domain.rule import Mode, Safety
+from hubwarden.service.desk import _filled
 from remediators import REMEDIATORS
 
 
@@ -51,7 +52,10 @@ def test_rule(rule):
         assert text.strip() == text != ""
     for text in (rule.manual_fix.cli, rule.manual_fix.bicep, rule.manual_fix.portal):
         assert text
-    rule.manual_fix.cli.format(name="n", resource_group="g", subscription="s", **rule.settings().model_dump())
+    values = {**rule.settings().model_dump(mode="json"), "name": "n", "resource_group": "g", "subscription": "s"}
+    command = _filled(rule.manual_fix.cli, values)
+    assert "{{" not in command
+    assert not re.search(r"\{[a-z_]+\}", command), "every place is filled"
 
 
 @pytest.mark.parametrize("rule_id", REMEDIATORS)

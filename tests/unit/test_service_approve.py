@@ -14,7 +14,7 @@ from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYour
 from hubwarden.service.errors import TransientError
 from hubwarden.service.messages import RemediateMessage
 from remediators import REMEDIATORS
-from tests.unit.fakes import HUB, SOMEBODY, TLS, World
+from tests.unit.fakes import HUB, SOMEBODY, SUB2, TLS, World, policy
 
 
 ROBIN = Approver("Robin", Via.COMMAND_LINE)
@@ -147,6 +147,31 @@ async def test_a_no_is_a_no_until_the_drift_has_gone():
     assert world.audit.of("approval")[0]["decision"] == "rejected by Robin (command line): a test hub"
     with pytest.raises(NotAskedError, match="does not wait for an approval, it is rejected: rejected by Robin"):
         await say_yes(world, plan="sha256:x")
+
+
+async def test_a_no_holds_for_what_was_rejected_and_not_for_something_else():
+    world = await asked()
+    await reject(
+        world.ports, world.finding().id, plan=world.finding().proposal.digest, by="Robin", reason="a test hub"
+    )
+    world.hubs.change(path=("tags", "owner"), value="ops")
+    await world.sweep()
+    assert world.state() is State.REJECTED, "nothing about the drift has changed"
+    await world.drift(value="1.1")
+    await world.run()
+    finding = world.finding()
+    assert finding.state is State.AWAITING_APPROVAL
+    assert "what was rejected is not what is there now" in finding.history[-2].reason
+    assert finding.proposal.changes[0]["before"] == "1.1"
+
+
+async def test_a_hub_that_is_not_watched_any_more_takes_no_approval():
+    world = await asked()
+    world.policy = policy("approve", subscriptions=[SUB2])
+    with pytest.raises(
+        NotAskedError, match="is in no subscription that the policy file names: nothing was decided"
+    ):
+        await say_yes(world)
 
 
 async def test_policy_that_has_become_stricter_goes_before_a_yes():

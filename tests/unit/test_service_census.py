@@ -20,7 +20,7 @@ from hubwarden.domain.snapshot import Unread
 from hubwarden.service.census import COUNTED, budget, census, count_is_due, devices_facet, start_count
 from hubwarden.service.errors import DeniedError, HubGoneError, PermanentError, TransientError
 from hubwarden.service.messages import CensusMessage, EvaluateMessage
-from hubwarden.service.ports import Counting, DeviceCount, HubRecord
+from hubwarden.service.ports import Counting, DeviceCount, HubRecord, Page
 from hubwarden.service.put_off import TRIES
 from tests.unit.fakes import HUB, START, Killed, World, hub_body, hub_id
 
@@ -569,3 +569,31 @@ async def test_counts_are_what_a_simple_count_gives_whatever_comes_twice_or_in_a
         of_it = [entry["deviceId"] for entry in listed(world) if entry["coverage"] == coverage]
         assert ids == of_it[:SHOWN]
     assert len(world.lists.committed) == bool(uncovered)
+
+
+async def test_a_list_that_never_ends_is_given_up_after_two_days():
+    world = a_world()
+
+    async def endless(_host, _query, continuation=None):
+        return Page([], f"{int(continuation or 0) + 1}")
+
+    world.hubs.query_devices = endless
+    await begin(world)
+    await world.run(until=timedelta(days=3), most=5000)
+    count = world.record().count
+    assert count.facet is None
+    assert count.unread == "the count did not come to an end within 2 days, 0:00:00"
+    assert world.record().counting is None
+
+
+async def test_a_slice_that_takes_long_to_get_ready_still_asks_for_a_page():
+    world = a_world([[module("a")]], [[device("a")], [device("b")]])
+    lines = world.lists.lines
+
+    async def slow(name):
+        world.clock.turn(seconds=90)
+        async for line in lines(name):
+            yield line
+
+    world.lists.lines = slow
+    assert (await counted(world)).facet["total"] == 2

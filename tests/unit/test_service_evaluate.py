@@ -10,6 +10,8 @@ from datetime import timedelta
 import pytest
 
 from hubwarden.domain.finding import Actor, State
+from hubwarden.domain.jsons import ABSENT
+from hubwarden.domain.policy import check_policy
 from hubwarden.domain.rule import Mode
 from hubwarden.domain.verdict import Compliant, Drift, Unknown
 from hubwarden.service.errors import (
@@ -24,7 +26,7 @@ from hubwarden.service.evaluate import evaluate
 from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, VerifyMessage
 from hubwarden.service.observe import observe
 from hubwarden.service.reconcile import Cause, reconcile
-from tests.unit.fakes import HUB, RULES, SOMEBODY, START, TLS, World, arm_event, ask, hub_id, policy
+from tests.unit.fakes import HUB, RULES, SOMEBODY, START, SUB, TLS, World, arm_event, ask, hub_id, policy
 
 
 ACTION = "Microsoft.Devices/IotHubs/read"
@@ -450,3 +452,64 @@ async def test_a_fix_of_which_nothing_was_heard_is_looked_after_even_if_the_mess
     assert world.state() is State.RESOLVED
     assert world.tls() == "1.2"
     assert world.hubs.hubs[HUB].body[TLS[0]]["minTlsVersion"] == "1.2"
+
+
+# --- how bad it is, and what it was before
+
+
+async def told(world, **change):
+    """Severity and summary after somebody has changed the hub."""
+    if change:
+        world.hubs.change(**change)
+    await world.sweep()
+    return world.finding().severity.value, world.finding().summary
+
+
+async def test_a_drift_that_gets_worse_is_as_bad_as_it_is_now():
+    world = World("report")
+    world.hubs.add(minTlsVersion=ABSENT)
+    assert (await told(world))[0] == "medium"
+    assert (await told(world, value="1.0"))[0] == "high"
+
+
+async def test_what_was_seen_before_is_never_called_never_set():
+    world = World("report")
+    world.hubs.add(minTlsVersion="1.0")
+    await told(world)
+    assert await told(world, value=ABSENT) == (
+        "high", "the minimum TLS version was '1.0' and has been removed; it must be 1.2 or higher"
+    )  # fmt: skip
+
+
+async def test_a_minimum_that_is_removed_is_a_drift_even_where_none_need_be_set():
+    world = World("report")
+    text = "  tls-minimum: {mode: report, settings: {absent: compliant}}\n"
+    file = f"version: 1\nsubscriptions: [{SUB}]\nrules:\n{text}"
+    made, problems = check_policy(file, RULES, today=START.date())
+    assert not problems
+    world.policy = made
+    world.hubs.add(HUB)
+    never = world.hubs.add(hub_id("never"), minTlsVersion=ABSENT)
+    await world.sweep()
+    world.hubs.change(value=ABSENT)
+    await world.sweep()
+    await world.sweep()
+    assert world.finding().summary.startswith("the minimum TLS version was '1.2' and has been removed")
+    assert world.finding(never) is None
+
+
+async def test_what_is_not_known_of_one_subject_holds_up_no_other():
+    def detect(snapshot, _settings):
+        yield Unknown("strange", subject="odd")
+        if snapshot.read("hub")["tags"].get("drift"):
+            yield Drift("it is there", "rogue")
+
+    world = World("report", rules=(replace(RULES[0], detect=detect),))
+    world.hubs.add()
+    world.hubs.change(path=("tags", "drift"), value="1")
+    await world.sweep()
+    assert world.finding().state is State.REPORTED
+    world.hubs.change(path=("tags",), value={})
+    record = await world.sweep()
+    assert world.finding().state is State.RESOLVED
+    assert not record.complete

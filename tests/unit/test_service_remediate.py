@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 
@@ -26,7 +27,7 @@ from hubwarden.service.errors import (
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
 from hubwarden.service.ports import Timings
 from remediators import REMEDIATORS
-from tests.unit.fakes import HUB, RULES, TLS, World, ask, policy
+from tests.unit.fakes import HUB, RULES, SUB, TLS, World, ask, hub_id, policy
 
 
 REMEDIATE = RemediateMessage(hub=HUB.path)
@@ -685,3 +686,33 @@ async def test_a_claim_holds_as_long_as_the_timings_say():
     assert [delay for message, delay in world.work.sent if isinstance(message, VerifyMessage)] == [
         timedelta(seconds=100), timedelta(seconds=2)
     ]  # fmt: skip
+
+
+async def test_of_two_hubs_that_write_one_solution_only_one_goes_on():
+    """A solution has no etag: two fixes of it at once would undo each other."""
+    made = two_rules()
+    solution = f"/subscriptions/{SUB}/resourcegroups/g/providers/microsoft.security/iotsecuritysolutions/s"
+
+    def plan(_drift, snapshot, _settings):
+        yield Change((solution, "tags", snapshot.hub.name), ABSENT, "1", "tags-owner", Target.DEFENDER)
+
+    made["remediators"]["tags-owner"] = replace(
+        made["remediators"]["tags-owner"], plan=plan, paths=(), beyond=((Target.DEFENDER, ()),)
+    )
+    made["rules"] = (replace(made["rules"][1], reads=("hub", "defender")),)
+    world = World({"tags-owner": "auto"}, **made)
+    world.hubs.solutions[solution] = {"id": solution, "tags": {}}
+    hubs = [world.hubs.add(hub_id(f"hub-{number}")) for number in (1, 2)]
+    await world.sweep()
+    executing = []
+    put = world.hubs.put_security_solution
+
+    async def slow(*arguments):
+        executing.append(sum(f.state is State.EXECUTING for f in world.findings.all))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await put(*arguments)
+
+    world.hubs.put_security_solution = slow
+    await asyncio.gather(*(world.handle(RemediateMessage(hub=hub.path)) for hub in hubs))
+    assert len(executing) <= 1, "while one writes, the other waits"

@@ -19,7 +19,7 @@ from hubwarden.service.errors import (
     TransientError,
 )
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, SweepMessage
-from hubwarden.service.sweep import HUBS_AT_ONCE, sweep
+from hubwarden.service.sweep import HUBS_AT_ONCE, SUBSCRIPTIONS_AT_ONCE, sweep
 from tests.unit.fakes import HUB, SUB, SUB2, World, ask, hub_id, policy
 
 
@@ -422,3 +422,34 @@ async def test_the_hubs_of_all_subscriptions_together_are_judged_a_few_at_a_time
     record = await world.sweep()
     assert record.evaluated == 120
     assert most <= HUBS_AT_ONCE
+
+
+async def test_an_identity_that_sees_no_subscription_is_no_clean_sweep():
+    world = World("report")
+    world.policy = policy("report", subscriptions=["all"])
+    record = await world.sweep()
+    assert not record.complete
+    assert record.unknown == {
+        "/subscriptions": "the identity sees no subscription at all: it may have no role in any"
+    }
+
+
+async def test_subscriptions_are_swept_a_few_at_a_time():
+    world = World("report")
+    many = [f"{number:08d}-1bf0-4dda-aec3-cb9272f09590" for number in range(3 * SUBSCRIPTIONS_AT_ONCE)]
+    world.policy = policy("report", subscriptions=many)
+    at_once = most = 0
+
+    async def listed(subscription):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.001)
+        at_once -= 1
+        return
+        yield
+
+    world.hubs.list_hubs = listed
+    record = await world.sweep()
+    assert len(record.subscriptions) == len(many)
+    assert most == SUBSCRIPTIONS_AT_ONCE

@@ -28,6 +28,11 @@ _IN_TEXT: Final = re.compile(
 _LOOKS_LIKE_A_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==|eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
+# Azure's refusals name people by their sign-in, and machines by their address.
+_EMAIL: Final = re.compile(r"[\w.+#-]+@[\w-]+(?:\.[\w-]+)+")
+_IP: Final = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?!\w|\.\w)")
+
+
 def redacted_hub(body: JsonObject) -> Any:
     """The hub's body without keys; its tags stay as they are, for a write must send them back."""
     return {name: value if name == "tags" else _masked(name, value) for name, value in body.items()}
@@ -54,7 +59,8 @@ def _masked(name: str, value: Json) -> Any:
 
 
 def safe_text(text: str, longest: int = 500) -> str:
-    """One line for people: no control characters, nothing that looks like a key or token, not too long."""
+    """One line for people, not too long: no control characters, key, token, e-mail or IP address."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     line = _LOOKS_LIKE_A_KEY.sub(MASK, _IN_TEXT.sub(rf"\g<name>{MASK}", line))
+    line = _IP.sub("(an IP address)", _EMAIL.sub("(an e-mail address)", line))
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
