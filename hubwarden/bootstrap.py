@@ -32,6 +32,7 @@ from hubwarden.adapters.tickets.make import make_tickets
 from hubwarden.domain.census import CensusSettings
 from hubwarden.domain.channels import Notify
 from hubwarden.domain.finding import Actor
+from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy, PolicyError, check_policy
 from hubwarden.domain.rule import Mode, Remediator, Rule
@@ -42,6 +43,7 @@ from hubwarden.service.census import census
 from hubwarden.service.desk import settle_late
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
+from hubwarden.service.events import Ignored
 from hubwarden.service.expire import expire
 from hubwarden.service.health import health
 from hubwarden.service.messages import (
@@ -76,7 +78,7 @@ from hubwarden.service.ports import (
     WorkQueue,
 )
 from hubwarden.service.remediate import remediate
-from hubwarden.service.route_device_event import route_device_event
+from hubwarden.service.route_device_event import read_device_event, route_device_event
 from hubwarden.service.route_event import route_event
 from hubwarden.service.sweep import sweep
 from hubwarden.service.verify import verify
@@ -188,7 +190,7 @@ class Hubwarden:
             records=self._records,
             work=self._work,
             clock=self._clock,
-            grace=self._grace,
+            grace=self._grace(read_device_event(event)),
         )
 
     async def on_sweep(self) -> None:
@@ -260,11 +262,10 @@ class Hubwarden:
     def _rule_of_devices(self) -> Rule | None:
         return next((rule for rule in self._rules if Facet.DEVICES in rule.reads), None)
 
-    @property
-    def _grace(self) -> timedelta:
-        """How long new devices have before they are counted; the default while the policy file is broken."""
-        rule = self._rule_of_devices
-        settings = self._policy.settings_of(rule, None) if self._policy and rule else CensusSettings()
+    def _grace(self, hub: HubId | Ignored) -> timedelta:
+        """How long new devices of the hub have before they are counted; the default while the file is broken."""
+        rule, of_hub = self._rule_of_devices, None if isinstance(hub, Ignored) else hub
+        settings = self._policy.settings_of(rule, of_hub) if self._policy and rule else CensusSettings()
         assert isinstance(settings, CensusSettings)
         return timedelta(minutes=settings.grace_minutes)
 

@@ -114,7 +114,7 @@ def approve_(
 
 @app.command("reject")
 def reject_(context: typer.Context, finding: _FindingId, *, plan: _Plan, reason: _Reason, by: _By = None) -> None:
-    """Say no to a plan: nothing is fixed until the drift has gone and come back."""
+    """Say no to a plan: nothing is fixed unless the drift changes, or goes and comes back."""
     _run(_reject(context.obj, finding, plan, reason, by))
 
 

@@ -68,7 +68,7 @@ async def approve(ports: Ports, finding_id: str, *, plan: str, by: Approver, rea
 
 
 async def reject(ports: Ports, finding_id: str, *, plan: str, by: Approver, reason: str) -> Finding:
-    """Say no to the plan with this digest: nothing is fixed until the drift has gone and come back.
+    """Say no to the plan with this digest: asked again only if the drift changes, or goes and comes back.
 
     One no is enough, and whoever made the change may say it.
 

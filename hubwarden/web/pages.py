@@ -51,7 +51,7 @@ _STANDING: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
     State.VERIFYING: ("Approved", "The fix was written. The hub is read again to see whether it holds.", "good"),
     State.AMBIGUOUS: ("Approved", "The fix was sent; whether it arrived is being looked at.", "warn"),
     State.RESOLVED: ("Resolved", "The hub was read again: the drift is gone.", "good"),
-    State.REJECTED: ("Rejected", "Nothing is changed until the drift has gone and come back.", "stop"),
+    State.REJECTED: ("Rejected", "Nothing is changed, unless the drift changes or comes back.", "stop"),
     State.EXPIRED: ("No longer valid", "Nobody decided in time. Nothing was changed; there is a ticket.", "warn"),
     State.STALE: (
         "Out of date",

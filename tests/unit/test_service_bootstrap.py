@@ -164,6 +164,7 @@ async def test_no_warnings_where_nothing_is_wrong(composed):
     assert (await service.on_health())["warnings"] == []
 
 
+SCOPED = "  defender-devices: {scopes: [{where: {hub: '*-1'}, settings: {grace_minutes: 50}}]}\n"
 DEVICE = {"eventType": "Microsoft.Devices.DeviceCreated", "topic": HUB.path.upper(), "data": {}}
 
 
@@ -172,6 +173,7 @@ DEVICE = {"eventType": "Microsoft.Devices.DeviceCreated", "topic": HUB.path.uppe
     [
         (f"{GOOD}  defender-devices: {{settings: {{grace_minutes: 40}}}}\n", 40),
         (GOOD, 15),
+        (GOOD + SCOPED, 50),
         ("version: broken", 15),
         (f'{GOOD}  defender-devices: {{mode: "off"}}\n', None),
     ],
