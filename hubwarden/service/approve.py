@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from dataclasses import replace
 from typing import Final
 
@@ -14,8 +12,6 @@ from hubwarden.service.ledger import enter
 from hubwarden.service.messages import RemediateMessage
 from hubwarden.service.ports import Ports, Stored
 
-
-log = logging.getLogger(__name__)
 
 _NOTHING: Final = "nothing was decided and nothing was changed"
 

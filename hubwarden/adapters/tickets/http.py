@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _TIMEOUT: Final = 10
 _MOST: Final = 2_000_000
 _SUCCESS: Final = range(200, 300)
-_TOO_MANY: Final = 429
 
 
 @dataclass(frozen=True, slots=True)
