@@ -67,10 +67,10 @@ def decide(
         wanted, said = Action.REPORT, f"{finding.rule_id} only tells of it: nothing has to be done"
     if wanted not in {Action.ASK, Action.FIX}:
         return Decision(wanted, said)
-    if remediator is None:
-        return Decision(Action.TICKET, f"{said}, but the rule has no fix that a machine can make")
-    if finding.obstacle is not None and not _over(finding, now):
-        return Decision(Action.TICKET, finding.obstacle.reason)
+    in_the_way = _in_the_way(finding, remediator, said, now)
+    if in_the_way is not None:
+        return in_the_way
+    assert remediator is not None
     decision = _limited(wanted, remediator, said, accepted=finding.rule_id in policy.accept_risk)
     marker = policy.iac_marker(tags or {})
     if decision.action is Action.FIX and marker is not None:
@@ -79,6 +79,16 @@ def decide(
         )
         return Decision(Action.ASK, f"{said}, but {why}")
     return decision
+
+
+def _in_the_way(finding: Finding, remediator: Remediator | None, said: str, now: datetime) -> Decision | None:
+    if finding.hold is not None:
+        return Decision(Action.HOLD, f"held by {finding.hold.by}: {finding.hold.reason}")
+    if remediator is None:
+        return Decision(Action.TICKET, f"{said}, but the rule has no fix that a machine can make")
+    if finding.obstacle is not None and not _over(finding, now):
+        return Decision(Action.TICKET, finding.obstacle.reason)
+    return None
 
 
 def _over(finding: Finding, now: datetime) -> bool:

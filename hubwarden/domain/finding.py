@@ -233,6 +233,15 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Somebody's word that no machine touches this drift, until somebody releases it."""
+
+    by: str
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Obstacle:
     """Why a machine does not try again for now.
 
@@ -286,6 +295,7 @@ class Finding:
     attempt: Attempt | None = None
     attempts: int = 0
     obstacle: Obstacle | None = None
+    hold: Hold | None = None
     ticket_open: bool = False
     """Whether its ticket is open as far as we know; a ticket system that was down is caught up with later."""
     ticket_trouble: Trouble | None = None

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from hubwarden.domain.decision import Action, decide
-from hubwarden.domain.finding import Event, Finding, Obstacle
+from hubwarden.domain.finding import Event, Finding, Hold, Obstacle
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.policy import Exemption, Policy
 from hubwarden.domain.rule import Mode, Remediator, Safety
@@ -146,3 +146,12 @@ def test_the_last_day_ends_at_midnight_utc(now, exempt):
 def test_an_approval_that_the_operator_asked_for_is_his_reason_and_not_the_fix():
     decision = decide(finding("none"), remediator(Safety.APPROVAL), policy(Mode.APPROVE), NOW)
     assert (decision.action, decision.reason) == (Action.ASK, "policy rules.tls-minimum.mode is approve")
+
+
+def test_what_somebody_holds_is_held_wherever_a_machine_would_ask_or_fix():
+    for mode, safety, exemption, obstacle, accepted in PRODUCT:
+        held = replace(finding(obstacle), hold=Hold("Kim", NOW, "the gateway is being replaced"))
+        decision = decide(held, remediator(safety), policy(mode, exemption, accepted=accepted), NOW)
+        wanted = oracle(mode, "auto", exemption, "none", accepted)
+        assert decision.action == ("hold" if wanted in {"ask", "fix"} else wanted)
+        assert decision.action != "hold" or decision.reason == "held by Kim: the gateway is being replaced"
