@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from hubwarden.cli import rollback as undo
 from hubwarden.cli import screen, shapes
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.finding import Finding, State
@@ -127,6 +128,28 @@ def count(
     _run(_count(context.obj, hub))
 
 
+@app.command()
+def remediations(
+    context: typer.Context,
+    hub: Annotated[str, typer.Argument(metavar="HUB", help="Its name, or its resource id; else all.")] = "",
+    output: _Output = Output.TABLE,
+) -> None:
+    """List what hubwarden has written in the last 90 days, and what became of it."""
+    _run(_remediations(context.obj, hub, output))
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    remediation: Annotated[str, typer.Argument(help="The id, as `remediations` shows it.")],
+    *,
+    reason: _Reason,
+    by: _By = None,
+) -> None:
+    """Ask that a fix be undone: the plan waits for an approval, and says what would not be as it was."""
+    _run(_rollback(context.obj, remediation, reason, by))
+
+
 def _run(work: Coroutine[Any, Any, int]) -> NoReturn:
     try:
         code = asyncio.run(work)
@@ -208,6 +231,19 @@ async def _count(around: Surroundings, name: str) -> int:
         hub = await _hub(service.ports, name)
         await recount(service.ports, hub)
     typer.echo(f"the devices of {hub.name} are counted now; `findings` tells what comes of it")
+    return CLEAN
+
+
+async def _remediations(around: Surroundings, name: str, output: Output) -> int:
+    async with around.service() as service:
+        hub = await _hub(service.ports, name) if name else None
+        known = await undo.written(service.ports, hub)
+    (undo.show_json if output is Output.JSON else undo.show)(known)
+    return CLEAN
+
+
+async def _rollback(around: Surroundings, remediation_id: str, reason: str, by: str | None) -> int:
+    await undo.ask(around, remediation_id, _words(reason), by)
     return CLEAN
 
 

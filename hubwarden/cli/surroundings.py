@@ -17,6 +17,7 @@ from hubwarden.domain.approval import Approver, Via
 from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYoursError
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
 from hubwarden.service.recount import NotCountedError
+from hubwarden.service.rollback import NoSuchRemediationError, NotRolledBackError
 
 
 class CommandError(Exception):
@@ -59,6 +60,8 @@ class Surroundings:
             NotAskedError,
             NotYoursError,
             NotCountedError,
+            NoSuchRemediationError,
+            NotRolledBackError,
         ) as error:
             raise CommandError(str(error)) from None
         finally:

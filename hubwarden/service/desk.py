@@ -118,7 +118,8 @@ def _ticket(ports: Ports, finding: Finding) -> Ticket:
 
 def ticket_text(ports: Ports, finding: Finding) -> str:
     """What, where, since when, who, risk, why no machine fixed it, and how a person does."""
-    rule = next((rule for rule in ports.rules if rule.id == finding.rule_id), None)
+    rules = () if finding.rollback else ports.rules  # how to fix a drift is no help in bringing it back
+    rule = next((rule for rule in rules if rule.id == finding.rule_id), None)
     lines = [
         f"What: {finding.summary}",
         *(f"  {name}: {_told(value)}" for name, value in finding.evidence.items() if value),
