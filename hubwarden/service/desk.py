@@ -125,7 +125,7 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
         *(f"  {name}: {_told(value)}" for name, value in finding.evidence.items() if value),
         f"Where: {finding.hub}",
         f"Since: {finding.first_seen:%Y-%m-%d %H:%M:%S} UTC, seen {finding.occurrences} time(s)",
-        f"Who changed it: {finding.actor or 'not known; no event told'}",
+        f"Who {'asks for' if finding.rollback else 'changed'} it: {finding.actor or 'not known; no event told'}",
         f"Why no machine fixed it: {finding.history[-1].reason}",
     ]
     if finding.obstacle and finding.obstacle.retry_at:

@@ -148,6 +148,7 @@ async def test_a_rollback_is_asked_about_as_any_plan_is_and_says_that_it_is_none
     [ticket] = world.tickets.open_ones
     assert "Rollback of" in ticket.title
     assert f"approve {waiting.id} --plan {waiting.proposal.digest}" in ticket.text
+    assert "Who asks for it: Kim" in ticket.text
     assert "By command line" not in ticket.text, "how to fix the drift is not what is asked"
     assert world.hubs.count("put") == 1
     assert world.finding().hold is None
