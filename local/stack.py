@@ -164,6 +164,11 @@ class Stack:
         self._host.kill()
         await self._host.wait()
 
+    async def host_ended(self) -> int:
+        """Wait until the host is gone; how it ended, as asyncio's processes tell."""
+        assert self._host is not None
+        return await self._host.wait()
+
     async def sweep(self) -> None:
         """Run the timer by hand, as `func` lets one do; returns when a newer sweep is recorded."""
         before = await self.records.last_sweep()

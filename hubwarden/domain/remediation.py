@@ -24,6 +24,7 @@ class Outcome(StrEnum):
     BEGUN = "begun"
     """It was about to be sent. Where it stays so, the worker died, and the next fix tells how it went on."""
     NOT_WRITTEN = "not_written"
+    """Azure did not take it, or it did not arrive."""
     UNCERTAIN = "uncertain"
     """It may have arrived; the hub is looked at."""
     PROVEN = "proven"

@@ -73,7 +73,8 @@ async def _conclude(
     still_there = [fix for fix in fixes if _remains(seen, fix.value) is not None]
     why = await _verified(ports, fixes, snapshot, expected=not still_there)
     if still_there:
-        await note_unproven(ports, fixes[0].value, Outcome.NOT_PROVEN)
+        doubtful = fixes[0].value.state is State.AMBIGUOUS
+        await note_unproven(ports, fixes[0].value, Outcome.NOT_WRITTEN if doubtful else Outcome.NOT_PROVEN)
     else:
         await note_proven(ports, fixes[0].value, snapshot)
     for fix in still_there:

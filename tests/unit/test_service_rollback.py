@@ -345,6 +345,8 @@ async def test_a_rollback_of_which_it_is_not_known_whether_it_arrived_is_looked_
     assert world.tls() == "1.0"
     assert world.rollback().state is State.RESOLVED
     assert len(world.hubs.effective) == 2
+    outcomes = [one.outcome for one in world.remediations.all if one.rolls_back]
+    assert outcomes == ([Outcome.PROVEN] if applied else [Outcome.PROVEN, Outcome.NOT_WRITTEN])
     assert not world.violations
 
 
