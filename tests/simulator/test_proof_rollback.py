@@ -136,3 +136,16 @@ async def test_two_rules_fixed_with_one_write_are_rolled_back_with_one():
         await world.settle()
         assert len(writes(sim)) == 2
         assert {f.state for f in world.findings.all if f.rollback is None} == {State.HELD}
+
+
+async def test_a_solution_into_which_somebody_put_another_hub_since_is_not_put_back():
+    scene = PROOFS["defender-hub"].scenes["not onboarded"]
+    async with azure(scene.drift) as sim, warden(sim, sections({"defender-hub": scene})) as world:
+        await world.settle()
+        async with person(sim) as somebody:
+            await somebody.change_solution()
+        after = everything(sim)
+        [kept] = world.remediations.all
+        with pytest.raises(NotRolledBackError, match=r"iotHubs is .* by now, and was left as"):
+            await ask_for_rollback(world.ports, kept.id, by=KIM, reason="why not")
+        assert list(differing(after, everything(sim))) == []

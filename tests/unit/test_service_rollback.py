@@ -11,7 +11,11 @@ import pytest
 
 from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.finding import Hold, State
+from hubwarden.domain.plan import Change, Target
 from hubwarden.domain.remediation import KEPT, Outcome
+from hubwarden.domain.rule import RuleSettings
+from hubwarden.domain.snapshot import Facet, Unread
+from hubwarden.domain.verdict import Compliant, Drift, Unknown
 from hubwarden.service.approve import NotYoursError, approve, reject
 from hubwarden.service.errors import (
     ConflictError,
@@ -23,7 +27,8 @@ from hubwarden.service.expire import expire
 from hubwarden.service.messages import RemediateMessage
 from hubwarden.service.rollback import NoSuchRemediationError, NotRolledBackError, ask_for_rollback
 from hubwarden.service.snapshots import forget_old
-from tests.unit.fakes import HUB, SUB2, TLS, World, ask, policy
+from remediators import REMEDIATORS
+from tests.unit.fakes import HUB, RULES, SUB2, TLS, World, ask, policy
 
 
 ROBIN = Approver("Robin", Via.COMMAND_LINE)
@@ -450,3 +455,107 @@ async def test_a_worker_that_dies_at_any_port_call_of_a_rollback_leaves_no_gap()
         assert not world.in_flight()
         assert not world.tickets.open_ones
         assert not world.work.poison
+
+
+# --- targets beside the hub's body, and several rules
+
+
+def logs_are_right(snapshot, settings):
+    data = snapshot.read(Facet.DIAGNOSTICS)
+    if isinstance(data, Unread):
+        yield Unknown(data.reason)
+    elif ours(data) == RIGHT:
+        yield Compliant()
+    else:
+        yield Drift("the logs are not sent")
+
+
+def ours(data):
+    return next(setting["properties"] for setting in data["settings"] if setting["name"] == "hubwarden")
+
+
+RIGHT, WRONG = {"logs": [1]}, {"logs": [], "x": None}
+LOGS = replace(
+    RULES[0], id="logs", reads=(Facet.HUB, Facet.DIAGNOSTICS), settings=RuleSettings, detect=logs_are_right
+)
+PUT_LOGS = replace(
+    REMEDIATORS["tls-minimum"],
+    rule_id="logs",
+    paths=(),
+    beyond=((Target.DIAGNOSTICS, ("hubwarden",)),),
+    plan=lambda drift, snapshot, settings: iter(
+        [Change(("hubwarden",), ours(snapshot.read(Facet.DIAGNOSTICS)), RIGHT, "logs", Target.DIAGNOSTICS)]
+    ),
+    warn=lambda *_: iter(()),
+)
+
+
+async def logs_fixed(more=""):
+    world = World(rules=(*RULES, LOGS), remediators={**REMEDIATORS, "logs": PUT_LOGS}, more=more)
+    world.hubs.facets["diagnostics"]["settings"].append({"name": "hubwarden", "properties": WRONG})
+    world.hubs.add()
+    await world.sweep()
+    await world.run()
+    assert ours(world.hubs.facets["diagnostics"]) == RIGHT
+    return world
+
+
+@pytest.mark.parametrize("mode", ["auto", "off"])
+async def test_a_setting_is_put_back_also_where_its_rule_is_off_by_now(mode):
+    world = await logs_fixed()
+    world.policy = policy(mode, rules=world.rules)
+    await ask_back(world)
+    await say_yes(world)
+    await world.live(hours=1)
+    assert ours(world.hubs.facets["diagnostics"]) == WRONG
+    assert world.rollback().state is State.RESOLVED
+    assert world.hubs.count("put_diagnostics") == 2
+
+
+async def test_of_several_rules_the_strictest_says_who_must_agree_and_what_is_read_is_what_is_changed():
+    world = await logs_fixed(more="approvals: {four_eyes: [tls-minimum]}\n")
+    kept = first(world)
+    world.remediations.kept[kept.id] = replace(kept, rules=("logs", "tls-minimum"))
+    assert (await ask_back(world)).rule_id == "tls-minimum"
+    await say_yes(world)
+    await world.live(hours=1)
+    assert ours(world.hubs.facets["diagnostics"]) == WRONG
+
+
+async def test_what_cannot_be_read_for_now_is_waited_for():
+    world = await logs_fixed()
+    await ask_back(world)
+    await say_yes(world)
+    world.hubs.faults["diagnostics"] = [TransientError("503")]
+    await world.run()
+    assert ours(world.hubs.facets["diagnostics"]) == WRONG
+    assert world.rollback().state is State.RESOLVED
+    assert "tried" not in " ".join(step.reason for step in world.rollback().history)
+
+
+async def test_what_may_not_be_read_any_more_is_for_people():
+    world = await logs_fixed()
+    await ask_back(world)
+    await say_yes(world)
+    world.hubs.faults["diagnostics"] = [DeniedError("403 no right")]
+    await world.run()
+    assert world.rollback().state is State.TICKETED
+    assert "could not be read: 403 no right" in world.rollback().history[-1].reason
+    assert world.hubs.count("put_diagnostics") == 1
+
+
+async def test_what_the_fix_does_not_declare_is_not_written_back():
+    world = await fixed()
+    narrower = replace(REMEDIATORS["tls-minimum"], paths=())
+    for remediators in ({"tls-minimum": narrower}, {}):
+        world.remediators = remediators
+        with pytest.raises(NotRolledBackError, match="does not declare"):
+            await ask_back(world)
+
+
+async def test_whoever_approves_is_told_that_code_manages_the_hub():
+    world = await fixed()
+    world.policy = policy("auto", more="iac_markers: [terraform]\n")
+    world.hubs.change(path=("tags", "terraform"), value="yes")
+    waiting = await ask_back(world)
+    assert any("terraform" in warning and "undo this rollback" in warning for warning in waiting.proposal.warnings)
