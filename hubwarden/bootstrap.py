@@ -33,7 +33,6 @@ from hubwarden.domain.census import CensusSettings
 from hubwarden.domain.channels import Notify
 from hubwarden.domain.finding import Actor
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy, PolicyError, check_policy
 from hubwarden.domain.rule import Mode, Remediator, Rule
 from hubwarden.domain.snapshot import Facet
@@ -329,15 +328,7 @@ class Hubwarden:
             outbox=self._outbox if self._channels else None,
             channels=self._channels,
             links=self._links,
-            decide_link=self._decide_link,
         )
-
-    def _decide_link(self, notice: Notice) -> str | None:
-        """The page on which the plan is decided that the notice asks about."""
-        if self._links is None or self._policy is None or notice.digest is None:
-            return None
-        until = notice.at + timedelta(hours=self._policy.approvals.expires_hours)
-        return self._links.url(notice.finding, notice.digest, until)
 
     @cached_property
     def _links(self) -> Links | None:

@@ -19,7 +19,7 @@ from rich.text import Text
 from hubwarden.domain.finding import Finding, Proposal, State
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import Json
-from hubwarden.domain.plan import change_text
+from hubwarden.domain.plan import change_text, plan_difference
 from hubwarden.domain.severity import Severity
 from hubwarden.service.overview import Overview
 
@@ -88,6 +88,10 @@ def _show_proposal(finding: Finding, proposal: Proposal) -> None:
         out.print(Text(f"  {plain(change_text(change))}"), soft_wrap=True)
     for warning in proposal.warnings:
         out.print(Text(f"  Note: {plain(warning)}"), soft_wrap=True)
+    if finding.outdated is not None:
+        out.print(Text("  Asked before with another plan, which never ran. What is different:"))
+        for line in plan_difference(finding.outdated.changes, proposal.changes):
+            out.print(Text(f"    {plain(line)}"), soft_wrap=True)
     for word, more in (("approve", ""), ("reject", " --reason TEXT")):
         command = f"python -m hubwarden.cli {word} {finding.id} --plan {proposal.digest}{more}"
         out.print(Text(f"  To {word} it: {command}"), soft_wrap=True)

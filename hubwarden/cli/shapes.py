@@ -55,6 +55,7 @@ def of_finding_whole(finding: Finding) -> JsonObject:
         "changed_by": None if finding.actor is None else str(finding.actor),
         "changed_at": _moment(finding.changed_at),
         "proposal": None if finding.proposal is None else _of_proposal(finding.proposal),
+        "outdated": None if finding.outdated is None else _of_proposal(finding.outdated),
         "approval": None if approval is None else {
             "plan": approval.digest, "by": approval.by, "at": approval.at.isoformat(), "reason": approval.reason,
         },

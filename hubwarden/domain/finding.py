@@ -287,6 +287,8 @@ class Finding:
     changed_at: datetime | None = None
     """When the actor's change happened, as its event said."""
     proposal: Proposal | None = None
+    outdated: Proposal | None = None
+    """What was put to people before the proposal, of the same drift: the hub was changed, and it never ran."""
     agreed: tuple[Approval, ...] = ()
     """Who said yes to the proposal so far, where several must."""
     approval: Approval | None = None
@@ -338,7 +340,7 @@ class Finding:
             fresh = replace(changed, attempt=None, attempts=0, obstacle=None, actor=None, changed_at=None)
             return replace(fresh, last_seen=at, occurrences=self.occurrences + 1)
         if event is Event.CLEARED:
-            return replace(changed, obstacle=None, proposal=None, agreed=(), approval=None)
+            return replace(changed, obstacle=None, proposal=None, outdated=None, agreed=(), approval=None)
         if event is Event.OUTDATED:
             return replace(changed, approval=None)
         return changed

@@ -13,7 +13,8 @@ from typing import Any
 
 from hubwarden.domain.finding import FOR_PEOPLE, IN_FLIGHT, Finding, Proposal, State, Trouble
 from hubwarden.domain.jsons import Json
-from hubwarden.domain.plan import change_text
+from hubwarden.domain.plan import change_text, plan_difference
+from hubwarden.service.asking import page_for
 from hubwarden.service.errors import AzureError, ConflictError, StaleWriteError, TransientError
 from hubwarden.service.messages import TicketMessage
 from hubwarden.service.ports import Ports, Stored, Ticket
@@ -154,15 +155,26 @@ def _asked(ports: Ports, finding: Finding, proposal: Proposal) -> list[str]:
     until = ports.policy.approvals.expires_at(proposal)
     # Whoever has the link may decide: it has no place where strangers read tickets.
     linked = ports.links if ports.policy.tickets.target == "builtin" else None
-    page = [f"To decide: {linked.url(finding.id, proposal.digest, until)}"] if linked else []
+    page = [f"To decide: {page_for(linked, ports.policy, [finding])}"] if linked else []
     return [
         "Waiting for an approval: nothing was changed. This plan would be carried out, and no other:",
         *(f"  {change_text(change)}" for change in proposal.changes),
         *(f"  Note: {warning}" for warning in proposal.warnings),
+        *_asked_anew(finding.outdated, proposal),
         f"Time to decide: until {until:%Y-%m-%d %H:%M} UTC",
         *page,
         f"To approve it: python -m hubwarden.cli approve {finding.id} --plan {proposal.digest}",
         f"To reject it: python -m hubwarden.cli reject {finding.id} --plan {proposal.digest} --reason TEXT",
+    ]
+
+
+def _asked_anew(outdated: Proposal | None, proposal: Proposal) -> list[str]:
+    if outdated is None:
+        return []
+    lines = plan_difference(outdated.changes, proposal.changes)
+    return [
+        "Asked before with another plan, which never ran. What is different:",
+        *(f"  {line}" for line in lines),
     ]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from hubwarden.domain import message as notices
+from hubwarden.domain.approval import Ask
 from hubwarden.domain.finding import Actor, Finding, Trouble
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
@@ -483,8 +484,8 @@ class Channel(Protocol):
 class ApprovalLinks(Protocol):
     """Addresses of the pages on which people decide."""
 
-    def url(self, finding_id: str, digest: str, expires_at: datetime) -> str:
-        """Where this plan for this finding is decided, until then (UTC)."""
+    def url(self, asks: Sequence[Ask], expires_at: datetime) -> str:
+        """Where these requests are decided, one or several, until then (UTC)."""
         ...
 
 
@@ -546,8 +547,6 @@ class Ports:
     outbox: Outbox | None = None
     """None where the policy file names nobody to be told."""
     channels: Mapping[str, Channel] = field(default_factory=dict)
-    decide_link: Callable[[Notice], str | None] = lambda _: None
-    """The page on which a person decides what a notice asks, where there is one."""
 
     def rule(self, rule_id: str) -> Rule:
         """The rule of this id, which exists."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from hubwarden.domain.decision import Action, Decision, decide
 from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, Proposal, State, Step, finding_id
 from hubwarden.domain.jsons import Json
-from hubwarden.domain.plan import PlanError
+from hubwarden.domain.plan import PlanError, plan_difference
 from hubwarden.domain.rule import Mode, Rule
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Snapshot
@@ -263,7 +263,12 @@ def _put_to_people(
     if finding.state in {State.AWAITING_APPROVAL, State.APPROVED}:
         outdated = "the hub has changed since the plan was made, so that plan would not run any more"
         finding = finding.after(Event.OUTDATED, at=ports.clock.now(), reason=outdated)
-    return replace(finding, proposal=proposal, agreed=(), approval=None), decision
+    before = finding.proposal if finding.state is State.STALE else None
+    asked = replace(finding, proposal=proposal, outdated=before, agreed=(), approval=None)
+    if before is None:
+        return asked, decision
+    difference = "; ".join(plan_difference(before.changes, proposal.changes))
+    return asked, replace(decision, reason=f"{decision.reason}; asked anew with another plan: {difference}")
 
 
 def _asked_before(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.ui.conftest import chromium, serving
-from tests.ui.samples import APPROVED, EXPIRED, REFUSED, WAITING
+from tests.ui.samples import APPROVED, EXPIRED, OUTCOMES, REFUSED, SEVERAL, WAITING
 
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
@@ -18,6 +18,8 @@ TAKEN = {
     "rejection-phone": (REFUSED, PHONE),
     "approved": (APPROVED, DESK),
     "expired": (EXPIRED, DESK),
+    "several": (SEVERAL, DESK),
+    "outcomes": (OUTCOMES, DESK),
 }
 
 

@@ -710,6 +710,7 @@ class World:
         self.lists = FakeLists(self.gates)
         self.outbox = None
         self.channels = {}
+        self.links = None
         self.hubs = FakeHubs(self)
         self.policy = policy(mode, rules=rules, more=more)
         self.violations = []
@@ -725,7 +726,7 @@ class World:
             hubs=self.hubs, findings=self.findings, records=self.records, work=self.work, audit=self.audit,
             graveyard=self.graveyard, lists=self.lists, tickets=self.tickets, clock=self.clock, policy=self.policy,
             rules=self.rules, remediators=self.remediators, timings=self.timings, outbox=self.outbox,
-            channels=self.channels,
+            channels=self.channels, links=self.links,
         )  # fmt: skip
 
     # --- what must never happen, looked at while it would
