@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hubwarden.adapters.notify.apprise_targets import OF_ONES_OWN, OF_VENDORS, check_host, check_options, scheme_of
 from hubwarden.adapters.notify.apprise_text import body, neutral
 from hubwarden.domain.channels import Notify
+from hubwarden.domain.message import group
 from hubwarden.service.errors import DeniedError
 from tests.notify.cases import HOSTILE, message_of
 
@@ -59,19 +60,32 @@ def test_only_our_own_links_are_links(text):
     rest = said.replace("https://app.example/decide?t=a_b-c.d", "")
     assert not MARKUP & set(rest)
     assert "://" not in rest
-    assert said.count("https://app.example/decide?t=a_b-c.d") == 3
+    assert said.count("https://app.example/decide?t=a_b-c.d") == 4
+
+
+LINK = "https://app.example/decide?t=1"
+PAGE = f"https://app.example/several?{'u' * 1900}"
 
 
 @pytest.mark.parametrize(
-    ("longest", "hubs", "tail"),
-    [(10_000, 10, "and 30 more"), (400, 3, "and 37 more"), (60, 0, "decide?t=1"), (20, 0, "Severity: high")],
+    ("longest", "page", "hubs", "tail"),
+    [
+        (10_000, LINK, 10, f"and 30 more\nDecide on all 40: {LINK}"),
+        (400, LINK, 3, f"and 37 more\nDecide on all 40: {LINK}"),
+        (2500, PAGE, 5, f"and 35 more\nDecide on all 40: {PAGE}"),
+        (1900, PAGE, 10, f"{LINK}\nand 30 more"),
+        (400, PAGE, 3, f"{LINK}\nand 37 more"),
+        (60, PAGE, 0, LINK),
+        (20, LINK, 0, "Severity: high"),
+    ],
 )
-def test_what_does_not_fit_is_fewer_hubs_each_with_its_link(longest, hubs, tail):
-    said = body(message_of(count=40), lambda text: len(text) <= longest)
+def test_what_does_not_fit_is_fewer_hubs_each_with_its_link(longest, page, hubs, tail):
+    (message,) = group(message_of(count=40).about, lambda some: LINK if len(some) == 1 else page)
+    said = body(message, lambda text: len(text) <= longest)
     assert len(said) <= longest
     assert said.count("\n- hub-") == hubs
     assert said.endswith(tail)
-    assert said.count("https://") == (hubs or tail.endswith("t=1"))
+    assert hubs == 0 or said.count(LINK) - tail.endswith(f"all 40: {LINK}") == hubs
 
 
 SETTING = "HUBWARDEN_APPRISE_URL"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from hubwarden.domain.message import Item, Message
@@ -31,7 +31,10 @@ def neutral(text: str) -> str:
 
 
 def body(message: Message, fits: Callable[[str], bool]) -> str:
-    """As much of the message as fits: fewer hubs, but each with its link, and how many are left out."""
+    """As much of the message as fits: fewer hubs, but each with its link, and how many are left out.
+
+    A page for several requests at once has a long address: where that does not fit at all, it goes first.
+    """
     last = ""
     for last in _shorter_and_shorter(message):
         if fits(last):
@@ -40,14 +43,17 @@ def body(message: Message, fits: Callable[[str], bool]) -> str:
 
 
 def _shorter_and_shorter(message: Message) -> Iterator[str]:
-    for shown in range(len(message.items), 0, -1):
-        yield _with(message, message.items[:shown])
+    for pages in (message.together, ()):
+        for shown in range(len(message.items), 0, -1):
+            yield _with(message, message.items[:shown], pages)
+    yield from (url for _, url in message.together[:1])
     yield from (item.url for item in message.items[:1] if item.url)
     yield f"Severity: {message.severity.value}"
 
 
-def _with(message: Message, items: tuple[Item, ...]) -> str:
+def _with(message: Message, items: Sequence[Item], pages: Sequence[tuple[str, str]]) -> str:
     rest = message.count - len(items)
     facts = (f"{name}: {neutral(value)}" for name, value in message.facts)
     hubs = (f"- {neutral(item.text)}" + (f"\n{item.url}" if item.url else "") for item in items)
-    return "\n".join([*facts, "", *hubs, *([f"and {rest} more"] if rest else [])])
+    more = [f"and {rest} more"] if rest else []
+    return "\n".join([*facts, "", *hubs, *more, *(f"{label}: {url}" for label, url in pages)])
