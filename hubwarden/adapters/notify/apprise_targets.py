@@ -1,8 +1,8 @@
 """Where an apprise URL may lead.
 
 What apprise says of its plugins is no ground to trust them: some that pass for secure send over http, or to
-whatever host an option names. So these are the ones that were read, at the version that is pinned, and of which a
-test sees where they send: over https, to the vendor's own host or to the host that the URL names.
+whatever host an option names. So these are the ones whose addresses were looked up in their code, at the version
+that is pinned, and that a test sees sending: over https, to the vendor's own host or to the one the URL names.
 """
 
 from __future__ import annotations
