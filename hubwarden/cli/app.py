@@ -18,9 +18,12 @@ from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.finding import Finding, State
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
+from hubwarden.domain.policy import ALL
 from hubwarden.service.approve import NoSuchFindingError, approve, reject
+from hubwarden.service.messages import SweepMessage
 from hubwarden.service.overview import Overview, overview
 from hubwarden.service.ports import Ports
+from hubwarden.service.preview import preview
 from hubwarden.service.recount import recount
 
 
@@ -99,6 +102,18 @@ def show(context: typer.Context, finding: _FindingId, output: _Output = Output.T
     _run(_show(context.obj, finding, output))
 
 
+@app.command("plan")
+def plan_(context: typer.Context, finding: _FindingId, output: _Output = Output.TABLE) -> None:
+    """Read the hub now, with your own sign-in, and show what would end the drift. Nothing is written."""
+    _run(_plan_now(context.obj, finding, output))
+
+
+@app.command("sweep")
+def sweep_(context: typer.Context) -> None:
+    """Have every hub looked at now, instead of with the next timer."""
+    _run(_sweep(context.obj))
+
+
 @app.command("approve")
 def approve_(
     context: typer.Context,
@@ -166,6 +181,23 @@ async def _show(around: Surroundings, finding_id: str, output: Output) -> int:
         _print(shapes.of_finding_whole(finding))
     else:
         screen.show_finding(finding)
+    return CLEAN
+
+
+async def _plan_now(around: Surroundings, finding_id: str, output: Output) -> int:
+    async with around.service() as service:
+        made = await preview(service.ports, finding_id)
+    if output is Output.JSON:
+        _print(shapes.of_preview(made))
+    else:
+        screen.show_preview(made)
+    return CLEAN
+
+
+async def _sweep(around: Surroundings) -> int:
+    async with around.service() as service:
+        await service.ports.work.send(SweepMessage(subscription=ALL))
+    typer.echo("a sweep begins now; `findings` tells what comes of it")
     return CLEAN
 
 

@@ -22,6 +22,7 @@ from hubwarden.domain.jsons import Json
 from hubwarden.domain.plan import change_text, plan_difference
 from hubwarden.domain.severity import Severity
 from hubwarden.service.overview import Overview
+from hubwarden.service.preview import Preview
 
 
 _WIDE: Final = 200
@@ -80,14 +81,26 @@ def show_finding(finding: Finding) -> None:
         _show_proposal(finding, finding.proposal)
 
 
-def _show_proposal(finding: Finding, proposal: Proposal) -> None:
-    """The plan that waits for a decision: what it changes, what to know before, and how to decide."""
+def show_preview(preview: Preview) -> None:
+    """The plan that would end a drift now, and what policy says to do."""
     out = console()
-    out.print(Text(f"\nThe plan for {finding.hub.name}, of which nothing was done yet", style="bold"))
+    out.print(Text(f"The plan for {preview.finding.hub.name} as it is now; nothing was changed", style="bold"))
+    _show_changes(out, preview.proposal)
+    out.print(Text(f"  Policy now: {preview.decision.action}: {plain(preview.decision.reason)}"), soft_wrap=True)
+
+
+def _show_changes(out: Console, proposal: Proposal) -> None:
     for change in proposal.changes:
         out.print(Text(f"  {plain(change_text(change))}"), soft_wrap=True)
     for warning in proposal.warnings:
         out.print(Text(f"  Note: {plain(warning)}"), soft_wrap=True)
+
+
+def _show_proposal(finding: Finding, proposal: Proposal) -> None:
+    """The plan that waits for a decision: what it changes, what to know before, and how to decide."""
+    out = console()
+    out.print(Text(f"\nThe plan for {finding.hub.name}, of which nothing was done yet", style="bold"))
+    _show_changes(out, proposal)
     if finding.outdated is not None:
         out.print(Text("  Asked before with another plan, which never ran. What is different:"))
         for line in plan_difference(finding.outdated.changes, proposal.changes):

@@ -8,6 +8,7 @@ from datetime import datetime
 from hubwarden.domain.finding import Finding, Proposal
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.service.overview import Overview
+from hubwarden.service.preview import Preview
 
 
 def of_overview(overview: Overview, warnings: Sequence[str]) -> JsonObject:
@@ -64,6 +65,18 @@ def of_finding_whole(finding: Finding) -> JsonObject:
             for step in finding.history
         ],
     }  # fmt: skip
+
+
+def of_preview(preview: Preview) -> JsonObject:
+    """What ``plan`` tells."""
+    return {
+        "finding": preview.finding.id,
+        "hub": preview.finding.hub.path,
+        "rule": preview.finding.rule_id,
+        "decision": preview.decision.action.value,
+        "reason": preview.decision.reason,
+        "proposal": _of_proposal(preview.proposal),
+    }
 
 
 def _of_proposal(proposal: Proposal) -> JsonObject:
