@@ -27,7 +27,7 @@ def main() -> int:
     console.print(
         f"{options.hubs} hubs, {options.minutes:g} minutes, seed {options.seed}, {options.hosts} host(s)"
     )
-    report = asyncio.run(soak(plan, ROOT / ".demo" / "soak"))
+    report = asyncio.run(soak(plan, ROOT / ".demo" / f"soak-{options.seed}"))
     console.print(report.text)
     return 0 if not report.wrong else 1
 
