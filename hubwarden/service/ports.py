@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from hubwarden.domain import message as notices
+from hubwarden.domain.audit import Place
 from hubwarden.domain.finding import Actor, Finding, Trouble
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
@@ -388,6 +389,18 @@ class AuditTrail(Protocol):
         Raises:
             StorageUnavailableError: it could not be written; then nothing may be written to Azure either.
         """
+        ...
+
+
+class AuditReader(Protocol):
+    """What the audit trail holds, to be read again. Both raise StorageUnavailableError, as it says."""
+
+    async def places(self) -> Sequence[Place]:
+        """The blobs that it has, in order."""
+        ...
+
+    def lines(self, place: Place) -> AsyncIterator[bytes]:
+        """The lines of one of them, byte by byte as they stand there, with their line feeds."""
         ...
 
 
