@@ -14,6 +14,7 @@ from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy
+from hubwarden.domain.receipt import Receipt
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.severity import Severity
 from hubwarden.service.messages import Message, Queue
@@ -191,7 +192,7 @@ class HubPort(Protocol):
 
     async def put_hub(
         self, hub: HubId, body: JsonObject, *, etag: str, policies: Sequence[PolicyEdit] = ()
-    ) -> None:
+    ) -> Receipt:
         """Start replacing the hub; returns once Azure has accepted it, minutes before it is done.
 
         With ``policies``, the hub's shared access policies are read with their keys, edited, and sent with the
@@ -222,7 +223,7 @@ class HubPort(Protocol):
         """
         ...
 
-    async def put_diagnostic_setting(self, hub: HubId, name: str, properties: JsonObject) -> None:
+    async def put_diagnostic_setting(self, hub: HubId, name: str, properties: JsonObject) -> Receipt:
         """Create or replace one diagnostic setting of the hub; done when it returns.
 
         Raises:
@@ -249,7 +250,7 @@ class HubPort(Protocol):
         """
         ...
 
-    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> None:
+    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> Receipt:
         """Create (``before`` None) or replace one IoT security solution; done when it returns.
 
         There are no etags: it is read right before the write, and nothing is written unless it is as ``before``.
