@@ -26,6 +26,7 @@ from hubwarden.adapters.storage.lists import BlobLists
 from hubwarden.adapters.storage.nonces import TableNonces
 from hubwarden.adapters.storage.outbox import TableOutbox
 from hubwarden.adapters.storage.queues import QueueWork
+from hubwarden.adapters.storage.trail import BlobTrail
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.adapters.tickets.foreign import ForeignTickets
 from hubwarden.adapters.tickets.make import make_tickets
@@ -60,6 +61,7 @@ from hubwarden.service.messages import (
 )
 from hubwarden.service.notify import deliver
 from hubwarden.service.ports import (
+    AuditReader,
     AuditTrail,
     Channel,
     Clock,
@@ -127,6 +129,7 @@ class Hubwarden:
         records: HubStore | None = None,
         work: WorkQueue | None = None,
         audit: AuditTrail | None = None,
+        audit_reader: AuditReader | None = None,
         graveyard: Graveyard | None = None,
         lists: Lists | None = None,
         tickets: TicketSystem | None = None,
@@ -150,6 +153,7 @@ class Hubwarden:
         self._records = records or TableHubs(account)
         self._work = work or QueueWork(account)
         self._audit = audit or BlobAudit(account, self._clock)
+        self.audit_reader: AuditReader = audit_reader or BlobTrail(account)
         self._graveyard = graveyard or BlobGraveyard(account, self._clock)
         self._lists = lists or BlobLists(account)
         self._policy, self._policy_problems = _read_policy(self.settings, rules, self._clock)

@@ -7,13 +7,13 @@ import json
 import logging
 
 from collections.abc import Coroutine, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from hubwarden.cli import screen, shapes
+from hubwarden.cli import audit, screen, shapes
+from hubwarden.cli.output import Output
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.finding import Finding, State
 from hubwarden.domain.hub_id import HubId, NotAHubError
@@ -32,13 +32,6 @@ TROUBLE: Final = 1
 DRIFT: Final = 2
 
 
-class Output(StrEnum):
-    """How something is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
 _FindingId = Annotated[str, typer.Argument(metavar="FINDING", help="The id, as `findings` shows it.")]
 _Output = Annotated[Output, typer.Option(help="For people, or for programs.")]
 _Plan = Annotated[str, typer.Option(metavar="DIGEST", help="The plan, as `show` shows it.")]
@@ -48,6 +41,7 @@ _Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with
 app = typer.Typer(
     name="python -m hubwarden.cli", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+app.add_typer(audit.app, name="audit")
 
 
 def main(arguments: Sequence[str]) -> int:

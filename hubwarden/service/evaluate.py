@@ -248,7 +248,12 @@ async def _report_overwritten(ports: Ports, record: HubRecord, written_at: datet
         attempt = stored.value.attempt
         if attempt is not None and attempt.overwrote(written_at):
             by = str(record.written_by or "somebody unknown")
-            details = {"hub": record.hub.path, "plan": attempt.digest, "by": by, "at": written_at.isoformat()}
+            details = {
+                "hub": record.hub.path,
+                "plan": attempt.digest,
+                "by": by,
+                "changed_at": written_at.isoformat(),
+            }
             await ports.audit.append("overwritten", {**details, "finding": stored.value.id})
             log.error(
                 "%s: %s changed it at %s, between our read and our write: that change may be lost, check the hub",

@@ -9,11 +9,13 @@ from typing import Protocol
 
 from hubwarden.domain import message as notices
 from hubwarden.domain.approval import Ask
+from hubwarden.domain.audit import Place
 from hubwarden.domain.finding import Actor, Finding, Trouble
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy
+from hubwarden.domain.receipt import Receipt
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.severity import Severity
 from hubwarden.service.messages import Message, Queue
@@ -191,7 +193,7 @@ class HubPort(Protocol):
 
     async def put_hub(
         self, hub: HubId, body: JsonObject, *, etag: str, policies: Sequence[PolicyEdit] = ()
-    ) -> None:
+    ) -> Receipt:
         """Start replacing the hub; returns once Azure has accepted it, minutes before it is done.
 
         With ``policies``, the hub's shared access policies are read with their keys, edited, and sent with the
@@ -222,7 +224,7 @@ class HubPort(Protocol):
         """
         ...
 
-    async def put_diagnostic_setting(self, hub: HubId, name: str, properties: JsonObject) -> None:
+    async def put_diagnostic_setting(self, hub: HubId, name: str, properties: JsonObject) -> Receipt:
         """Create or replace one diagnostic setting of the hub; done when it returns.
 
         Raises:
@@ -249,7 +251,7 @@ class HubPort(Protocol):
         """
         ...
 
-    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> None:
+    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> Receipt:
         """Create (``before`` None) or replace one IoT security solution; done when it returns.
 
         There are no etags: it is read right before the write, and nothing is written unless it is as ``before``.
@@ -389,6 +391,18 @@ class AuditTrail(Protocol):
         Raises:
             StorageUnavailableError: it could not be written; then nothing may be written to Azure either.
         """
+        ...
+
+
+class AuditReader(Protocol):
+    """What the audit trail holds, to be read again. Both raise StorageUnavailableError, as it says."""
+
+    async def places(self) -> Sequence[Place]:
+        """The blobs that it has, in order."""
+        ...
+
+    def lines(self, place: Place) -> AsyncIterator[bytes]:
+        """The lines of one of them, byte by byte as they stand there, with their line feeds."""
         ...
 
 

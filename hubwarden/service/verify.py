@@ -68,6 +68,7 @@ async def _conclude(
         await _wait(ports, message, fixes, why)
         return
     still_there = [fix for fix in fixes if seen.drift_of(fix.value) is not None]
+    await _tell(ports, fixes, snapshot, still_there)
     why = await _verified(ports, fixes, snapshot, expected=not still_there)
     for fix in still_there:
         await _still_there(ports, fix)
@@ -160,6 +161,20 @@ def _doubts(finding: Finding) -> int:
     events = [step.event for step in finding.history]
     since = max((i for i, event in enumerate(events) if event in {Event.SEEN, Event.CLEARED}), default=0)
     return events[since:].count(Event.UNCERTAIN)
+
+
+async def _tell(
+    ports: Ports, fixes: Sequence[Stored[Finding]], snapshot: Snapshot, still_there: Sequence[Stored[Finding]]
+) -> None:
+    """What the hub looks like after the write, for the audit trail; the etag is the hub's by now."""
+    attempt = fixes[0].value.attempt
+    await ports.audit.append("verified", {
+        "hub": snapshot.hub.path,
+        "plan": attempt.digest if attempt else None,
+        "etag": snapshot.etag,
+        "findings": [fix.value.id for fix in fixes],
+        "still_there": [fix.value.id for fix in still_there],
+    })  # fmt: skip
 
 
 async def _verified(ports: Ports, fixes: Sequence[Stored[Finding]], snapshot: Snapshot, *, expected: bool) -> str:
