@@ -35,7 +35,7 @@ from hubwarden.domain.finding import Actor
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy, PolicyError, check_policy
-from hubwarden.domain.rule import Mode, Remediator, Rule
+from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.snapshot import Facet
 from hubwarden.domain.targets import Tickets
 from hubwarden.service.bury import bury
@@ -182,7 +182,7 @@ class Hubwarden:
     async def on_device_event(self, event: Mapping[str, Any]) -> None:
         """A hub's own event arrived: a device was created. It is kept even while the policy file is broken."""
         rule = self._rule_of_devices
-        if self._policy and (rule is None or self._policy.mode_of(rule.id) is Mode.OFF):
+        if self._policy and (rule is None or not self._policy.is_on(rule.id)):
             log.info("event %s ignored: no rule that is on asks for devices", str(event.get("id"))[:100])
             return
         await route_device_event(
@@ -190,7 +190,7 @@ class Hubwarden:
             records=self._records,
             work=self._work,
             clock=self._clock,
-            grace=self._grace(read_device_event(event)),
+            grace=await self._grace(read_device_event(event)),
         )
 
     async def on_sweep(self) -> None:
@@ -262,11 +262,14 @@ class Hubwarden:
     def _rule_of_devices(self) -> Rule | None:
         return next((rule for rule in self._rules if Facet.DEVICES in rule.reads), None)
 
-    def _grace(self, hub: HubId | Ignored) -> timedelta:
+    async def _grace(self, hub: HubId | Ignored) -> timedelta:
         """How long new devices of the hub have before they are counted; the default while the file is broken."""
-        rule, of_hub = self._rule_of_devices, None if isinstance(hub, Ignored) else hub
-        settings = self._policy.settings_of(rule, of_hub) if self._policy and rule else CensusSettings()
-        assert isinstance(settings, CensusSettings)
+        rule, settings = self._rule_of_devices, CensusSettings()
+        if self._policy and rule and not isinstance(hub, Ignored):
+            known = await self._records.get(hub)
+            found = self._policy.settings_of(rule, hub, known.value.tags if known else None)
+            assert isinstance(found, CensusSettings)
+            settings = found
         return timedelta(minutes=settings.grace_minutes)
 
     @property

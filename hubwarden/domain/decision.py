@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from hubwarden.domain.finding import Event, Finding
 from hubwarden.domain.policy import Policy
 from hubwarden.domain.rule import Mode, Remediator, Safety
+from hubwarden.domain.where import Tags
 
 
 class Action(StrEnum):
@@ -46,7 +46,7 @@ def decide(
     remediator: Remediator | None,
     policy: Policy,
     now: datetime,
-    tags: Mapping[str, Any] | None = None,
+    tags: Tags | None,
 ) -> Decision:
     """Say what to do with a drift that was just seen. The strictest of exemption, obstacle, mode and safety wins.
 
@@ -55,14 +55,14 @@ def decide(
         remediator: the rule's fix, or None where it has none.
         policy: the operator's wishes.
         now: UTC.
-        tags: the hub's; one that says who manages the hub asks for an approval, for what is fixed here is
-            changed back there.
+        tags: the hub's, None where they are not known; one that says who manages the hub asks for an approval,
+            for what is fixed here is changed back there.
     """
     exemption = policy.exemption_of(finding.hub, finding.rule_id, now)
     if exemption is not None:
         return Decision(Action.EXEMPT, f"exempt until {exemption.until} by {exemption.owner}: {exemption.reason}")
-    mode = policy.mode_of(finding.rule_id)
-    wanted, said = _BY_MODE[mode], f"policy rules.{finding.rule_id}.mode is {mode}"
+    wish = policy.wish_for(finding.rule_id, finding.hub, tags)
+    wanted, said = _BY_MODE[wish.mode], str(wish)
     if finding.report_only:
         wanted, said = Action.REPORT, f"{finding.rule_id} only tells of it: nothing has to be done"
     if wanted not in {Action.ASK, Action.FIX}:

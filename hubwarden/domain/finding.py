@@ -300,6 +300,8 @@ class Finding:
     """Whether its ticket is open as far as we know; a ticket system that was down is caught up with later."""
     ticket_trouble: Trouble | None = None
     """Set while the ticket system did not take what it was told last."""
+    tags: Mapping[str, str] | None = None
+    """The hub's tags that the policy file asks about, as they were when the drift was last seen."""
     history: tuple[Step, ...] = ()
 
     @property

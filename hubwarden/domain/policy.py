@@ -30,7 +30,7 @@ from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.rule import Mode, Rule, RuleSettings
 from hubwarden.domain.targets import Tickets
-from hubwarden.domain.where import Where
+from hubwarden.domain.where import Scope, Tags, first_covering
 
 
 ALL: Final = "all"
@@ -56,6 +56,29 @@ class PolicyError(ValueError):
     def __init__(self, name: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(f"{name}: {problem}" for problem in self.problems))
+
+
+type Loc = tuple[str | int, ...]
+"""A place in the policy file: keys, and positions in lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A mode, and the place of the policy file that says so."""
+
+    mode: Mode
+    at: Loc
+    sure: bool = True
+    """False where the hub's tags are not known, and could have led to another mode."""
+
+    def __str__(self) -> str:
+        unsure = "" if self.sure else ", for the hub's tags are not known"
+        return f"policy {place(self.at)} is {self.mode}{unsure}"
+
+
+def place(loc: Loc) -> str:
+    """The place in words: ``rules.tls-minimum.scopes[0].mode``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
 class _Section(BaseModel):
@@ -124,11 +147,33 @@ class _RuleSection(_Section):
                 raise ValueError(f"scopes[{index}] does not fit with the settings above it: {said}") from None
         return self
 
-    def settings_of(self, hub: HubId | None) -> RuleSettings:
-        """The settings that hold for this hub: those of the first scope that names it, over the section's own."""
-        found = (index for index, scope in enumerate(self.scopes) if hub and scope.where.matches(hub))
+    def settings_of(self, hub: HubId | None, tags: Tags | None) -> RuleSettings:
+        """The settings that hold for this hub: those of the first scope that names it, over the section's own.
+
+        A scope that asks for tags does not hold for a hub whose tags are not known.
+        """
+        found = (index for index, scope in enumerate(self.scopes) if hub and scope.where.covers(hub, tags))
         index = next(found, None)
         return cast("RuleSettings", self.settings) if index is None else self._merged(index)
+
+    def wishes(self, rule_id: str, hub: HubId, tags: Tags | None) -> list[Wish]:
+        """What the first scope that names the hub says; several answers where its tags are not known."""
+        return [self._wish(rule_id, index) for index in first_covering(self._wheres, hub, tags)]
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the mode is another one than off for any hub that there could be."""
+        return any(mode is not Mode.OFF for mode in (self.mode, *(scope.mode for scope in self.scopes)) if mode)
+
+    def _wish(self, rule_id: str, index: int | None) -> Wish:
+        at = ("rules", rule_id)
+        if index is None or self.scopes[index].mode is None:
+            return Wish(self.mode, (*at, "mode"))
+        return Wish(self.scopes[index].mode, (*at, "scopes", index, "mode"))
+
+    @property
+    def _wheres(self) -> list[Scope]:
+        return [scope.where for scope in self.scopes]
 
     def _merged(self, index: int) -> RuleSettings:
         given = (self.settings, self.scopes[index].settings)
@@ -145,7 +190,7 @@ class Policy(_Section):
         description="Ids of the subscriptions whose hubs are watched; `all` stands for all that the identity can "
         "see.",
     )
-    rules: Any = Field(default_factory=dict)
+    rules: Any = Field(default_factory=tuple)
     exemptions: list[Exemption] = Field(default_factory=list, description="Drifts accepted for a while.")
     accept_risk: list[str] = Field(
         default_factory=list,
@@ -162,15 +207,48 @@ class Policy(_Section):
     notify: Notify = Field(default_factory=Notify, description="Who is told what, and how.")
     approvals: Approvals = Field(default_factory=Approvals, description="Who may approve a fix, and for how long.")
 
-    def mode_of(self, rule_id: str) -> Mode:
-        """What to do with the rule's drift; a rule that the file does not name is only reported."""
-        section = self._section(rule_id)
-        return Mode.REPORT if section is None else section.mode
+    def mode_of(self, rule_id: str, hub: HubId, tags: Tags | None) -> Mode:
+        """What to do with the rule's drift on this hub; see ``wish_for``."""
+        return self.wish_for(rule_id, hub, tags).mode
 
-    def settings_of(self, rule: Rule, hub: HubId | None) -> RuleSettings:
+    def wish_for(self, rule_id: str, hub: HubId, tags: Tags | None) -> Wish:
+        """What to do with the rule's drift on this hub; a rule that the file does not name is only reported.
+
+        Where the tags are not known (None), of all modes that are possible the one that lets a machine do least;
+        but a drift is not hidden by what is not known: then the rule is off only if it is off in any case.
+        """
+        section: _RuleSection | None = self._section(rule_id)
+        if section is None:
+            return Wish(Mode.REPORT, ("rules", rule_id, "mode"))
+        wishes = section.wishes(rule_id, hub, tags)
+        least = min(wishes, key=lambda wish: list(Mode).index(wish.mode))
+        if len({wish.mode for wish in wishes}) == 1:
+            return least
+        mode = Mode.REPORT if least.mode is Mode.OFF else least.mode
+        return Wish(mode, least.at, sure=False)
+
+    def is_on(self, rule_id: str) -> bool:
+        """Whether any hub's drift is asked about: the rule is not off everywhere."""
+        section: _RuleSection | None = self._section(rule_id)
+        return section is None or section.is_on
+
+    def settings_of(self, rule: Rule, hub: HubId | None, tags: Tags | None = None) -> RuleSettings:
         """The rule's settings for this hub (None: for hubs in general), its defaults where the file names none."""
         section: _RuleSection | None = self._section(rule.id)
-        return rule.settings() if section is None else section.settings_of(hub)
+        return rule.settings() if section is None else section.settings_of(hub, tags)
+
+    def tags_to_keep(self, tags: Tags | None) -> dict[str, str] | None:
+        """Of the hub's tags those that this file asks about; no others are kept. None where they are not known."""
+        if tags is None:
+            return None
+        asked = {name.casefold() for where in self._wheres() for name in where.tags}
+        asked |= {marker.casefold() for marker in self.iac_markers}
+        return {name: value for name, value in tags.items() if name.casefold() in asked and isinstance(value, str)}
+
+    def _wheres(self) -> Iterator[Scope]:
+        """Everything in the file that may ask for tags."""
+        for _, section in self.rules:
+            yield from (scope.where for scope in section.scopes) if section else ()
 
     def exemption_of(self, hub: HubId, rule_id: str, now: datetime) -> Exemption | None:
         """The exemption that covers this drift at this moment (UTC), if any."""
@@ -260,11 +338,18 @@ def _rule_field(rule: Rule) -> tuple[Any, Any]:
     scope = create_model(
         f"{name}Scope",
         __base__=_Section,
-        where=(Where, Field(description="Which hubs these settings are for.")),
-        settings=(rule.settings, Field(description="What differs there; all else is as in the settings above.")),
+        where=(Scope, Field(description="Which hubs this is for.")),
+        mode=(Mode | None, Field(None, description="The mode there; by default the one above.")),
+        settings=(
+            rule.settings,
+            Field(
+                default_factory=rule.settings,
+                description="What differs there; all else is as in the settings above.",
+            ),
+        ),
     )
     scopes: Any = Field(
-        default_factory=list, description="Settings for some hubs; the first scope that matches counts."
+        default_factory=list, description="Mode and settings for some hubs; the first scope that matches counts."
     )
     section = create_model(
         f"{name}Rule",
@@ -349,10 +434,7 @@ _shown: Final = reprlib.Repr(maxstring=80, maxlong=80).repr
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), list("tf"))
 
 
-type _Loc = tuple[str | int, ...]
-
-
-def _lines(node: yaml.Node, at: _Loc = ()) -> Iterator[tuple[_Loc, int]]:
+def _lines(node: yaml.Node, at: Loc = ()) -> Iterator[tuple[Loc, int]]:
     yield at, node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -363,14 +445,14 @@ def _lines(node: yaml.Node, at: _Loc = ()) -> Iterator[tuple[_Loc, int]]:
             yield from _lines(item, (*at, index))
 
 
-def _repeated_keys(node: yaml.Node, at: _Loc = ()) -> Iterator[Problem]:
+def _repeated_keys(node: yaml.Node, at: Loc = ()) -> Iterator[Problem]:
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.value in seen:
                 first = seen[key.value]
-                yield Problem(line, _text((*at, key.value)), f"is there twice; first on line {first}")
+                yield Problem(line, place((*at, key.value)), f"is there twice; first on line {first}")
             seen.setdefault(key.value, line)
             yield from _repeated_keys(value, (*at, key.value))
     elif isinstance(node, yaml.SequenceNode):
@@ -385,8 +467,8 @@ _NEEDED: Final = {
 }
 
 
-def _problem(details: Any, lines: Mapping[_Loc, int], rules: Iterable[Rule]) -> Problem:
-    loc: _Loc = tuple(details["loc"])
+def _problem(details: Any, lines: Mapping[Loc, int], rules: Iterable[Rule]) -> Problem:
+    loc: Loc = tuple(details["loc"])
     found = details["input"]
     match details["type"]:
         case "extra_forbidden" if loc[:-1] == ("rules",):
@@ -403,30 +485,30 @@ def _problem(details: Any, lines: Mapping[_Loc, int], rules: Iterable[Rule]) -> 
             message = f"must be text: write {_shown(found)} in quotes"
         case kind:
             message = f"{_NEEDED.get(kind, details['msg'])}, found {_shown(found)}"
-    return Problem(_line(loc, lines), _text(loc), message)
+    return Problem(_line(loc, lines), place(loc), message)
 
 
 def _no_rule(rule_id: str, known: Iterable[str]) -> str:
     return f"no rule {rule_id!r}; there are: {', '.join(sorted(known))}"
 
 
-def _unknown_rules(policy: Policy, rules: Iterable[Rule], lines: Mapping[_Loc, int]) -> Iterator[Problem]:
+def _unknown_rules(policy: Policy, rules: Iterable[Rule], lines: Mapping[Loc, int]) -> Iterator[Problem]:
     known = {rule.id for rule in rules}
-    named: list[tuple[_Loc, str]] = [(("accept_risk", i), rule) for i, rule in enumerate(policy.accept_risk)]
+    named: list[tuple[Loc, str]] = [(("accept_risk", i), rule) for i, rule in enumerate(policy.accept_risk)]
     named += [(("exemptions", i, "rule"), exemption.rule) for i, exemption in enumerate(policy.exemptions)]
     named += [(("approvals", "four_eyes", i), rule) for i, rule in enumerate(policy.approvals.four_eyes)]
     named += [(("approvals", "needed", rule), rule) for rule in policy.approvals.needed]
     for loc, rule_id in named:
         if rule_id not in known:
-            yield Problem(_line(loc, lines), _text(loc), _no_rule(rule_id, known))
+            yield Problem(_line(loc, lines), place(loc), _no_rule(rule_id, known))
 
 
-def _expired(policy: Policy, today: date, lines: Mapping[_Loc, int]) -> Iterator[Problem]:
+def _expired(policy: Policy, today: date, lines: Mapping[Loc, int]) -> Iterator[Problem]:
     for index, exemption in enumerate(policy.exemptions):
         if exemption.until < today:
             loc = ("exemptions", index, "until")
             message = f"expired on {exemption.until}: renew it with a reason, or delete the exemption"
-            yield Problem(_line(loc, lines), _text(loc), message, expired=True)
+            yield Problem(_line(loc, lines), place(loc), message, expired=True)
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
@@ -443,11 +525,7 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
     return Problem(line, "", f"is not YAML: {what}")
 
 
-def _line(loc: _Loc, lines: Mapping[_Loc, int]) -> int:
+def _line(loc: Loc, lines: Mapping[Loc, int]) -> int:
     while loc not in lines and loc:
         loc = loc[:-1]
     return lines.get(loc, 1)
-
-
-def _text(loc: _Loc) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")

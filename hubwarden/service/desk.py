@@ -134,7 +134,7 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
         lines += _asked(ports, finding, finding.proposal)
     if rule is not None:
         values = {
-            **ports.policy.settings_of(rule, finding.hub).model_dump(mode="json"),
+            **ports.policy.settings_of(rule, finding.hub, finding.tags).model_dump(mode="json"),
             "name": finding.hub.name,
             "resource_group": finding.hub.resource_group,
             "subscription": finding.hub.subscription,

@@ -9,6 +9,7 @@ from typing import Final
 from hubwarden.domain.finding import Finding, State
 from hubwarden.domain.rule import Mode
 from hubwarden.domain.severity import Severity
+from hubwarden.service.observe import active_rules
 from hubwarden.service.ports import HubRecord, Ports, SweepRecord
 
 
@@ -63,7 +64,8 @@ async def overview(ports: Ports, *, resolved: bool = False) -> Overview:
 
 def _stands(ports: Ports, finding: Finding) -> bool:
     """Whether it is not proven gone, and policy still asks about it."""
-    asked = ports.policy.watches(finding.hub) and ports.policy.mode_of(finding.rule_id) is not Mode.OFF
+    mode = ports.policy.mode_of(finding.rule_id, finding.hub, finding.tags)
+    asked = ports.policy.watches(finding.hub) and mode is not Mode.OFF
     return asked and finding.state is not State.RESOLVED
 
 
@@ -80,7 +82,7 @@ def _of_hub(ports: Ports, record: HubRecord) -> Iterator[NotJudged]:
     if record.looked_at is None:
         yield NotJudged(path, None, "it was not looked at yet, or never read whole")
         return
-    for rule in (rule.id for rule in ports.rules if ports.policy.mode_of(rule.id) is not Mode.OFF):
+    for rule in (rule.id for rule in active_rules(ports, record.hub, record.tags)):
         if rule in record.unknown:
             yield NotJudged(path, rule, record.unknown[rule])
         elif rule not in record.verdicts:

@@ -19,7 +19,7 @@ from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.expire import expired, is_expired
 from hubwarden.service.ledger import enter
-from hubwarden.service.observe import busy
+from hubwarden.service.observe import active_rules, busy
 from hubwarden.service.planning import proposed
 from hubwarden.service.ports import Ports, Stored
 
@@ -117,8 +117,8 @@ def judge(ports: Ports, snapshot: Snapshot) -> dict[str, tuple[Verdict, ...]]:
     """
     return {
         rule.id: _ask(ports, rule, snapshot)
-        for rule in ports.rules
-        if ports.policy.mode_of(rule.id) is not Mode.OFF and snapshot.facets.keys() >= set(rule.reads)
+        for rule in active_rules(ports, snapshot.hub, snapshot.tags)
+        if snapshot.facets.keys() >= set(rule.reads)
     }
 
 
@@ -168,6 +168,7 @@ def _updates(
         elif before.value.judged_at <= snapshot.taken_at and cause.may_move(before.value):
             severity = drift.severity or ports.rule(rule_id).severity
             seen = _informed(_seen(before.value, drift, severity, snapshot.taken_at, cause), cause)
+            seen = replace(seen, tags=ports.policy.tags_to_keep(snapshot.tags))
             yield _decided(ports, snapshot, before, seen, drift)
         else:
             yield _Update(before, before.value, "")
@@ -183,7 +184,7 @@ def _unseen(
     stale = finding.judged_at > snapshot.taken_at
     if finding.state is State.RESOLVED or stale or not cause.may_move(finding):
         return _Update(stored, finding, "")
-    if ports.policy.mode_of(finding.rule_id) is Mode.OFF:
+    if ports.policy.mode_of(finding.rule_id, snapshot.hub, snapshot.tags) is Mode.OFF:
         return _decided(ports, snapshot, stored, finding, None)
     if busy(snapshot) or not _holds(verdicts, finding.subject):
         return _Update(stored, finding, "")
@@ -198,6 +199,7 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Ca
         rule_id=rule_id,
         subject=drift.subject,
         severity=drift.severity or rule.severity,
+        tags=ports.policy.tags_to_keep(snapshot.tags),
         summary=drift.summary,
         evidence=drift.evidence,
         report_only=drift.report_only,
@@ -286,7 +288,7 @@ def _holds(verdicts: Sequence[Verdict], subject: str) -> bool:
 
 def _ask(ports: Ports, rule: Rule, snapshot: Snapshot) -> tuple[Verdict, ...]:
     try:
-        verdicts = tuple(rule.detect(snapshot, ports.policy.settings_of(rule, snapshot.hub)))
+        verdicts = tuple(rule.detect(snapshot, ports.policy.settings_of(rule, snapshot.hub, snapshot.tags)))
     except Exception as error:
         log.exception("the detector of %s broke on %s", rule.id, snapshot.hub)
         return (Unknown(f"the detector itself failed ({type(error).__name__}); this is a bug in hubwarden"),)
