@@ -15,6 +15,7 @@ from detectors import RULES
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.adapters.azure.identity import make_credential, own_identity
+from hubwarden.adapters.azure.read_only import ReadOnlyHubs
 from hubwarden.adapters.ncrontab import next_due
 from hubwarden.adapters.notify.make import make_channels
 from hubwarden.adapters.storage.account import StorageAccount
@@ -44,6 +45,7 @@ from hubwarden.service.desk import settle_late
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.events import Ignored
+from hubwarden.service.exemptions import tell_ends
 from hubwarden.service.expire import expire
 from hubwarden.service.health import health
 from hubwarden.service.messages import (
@@ -205,6 +207,7 @@ class Hubwarden:
             await self._no_sweep("sweep", f"it broke off: {type(error).__name__}: {error}")
             raise
         await expire(self._ports)
+        await tell_ends(self._ports)
         if self.settings.webhook_keys:
             await self._nonces.forget(self._clock.now())
 
@@ -255,6 +258,7 @@ class Hubwarden:
             next_sweep=lambda after: next_due(self.settings.sweep_schedule, after),
             not_ready=self.not_ready,
             warnings=warnings,
+            enforcement=self._policy.enforcement if self._policy else None,
             outbox=self._outbox if self._channels else None,
         )
 
@@ -290,8 +294,8 @@ class Hubwarden:
             await self._tickets.shut_down()
         for channel in self._channels.values():
             await channel.close()
-        if "_ports" in self.__dict__ and isinstance(self._ports.hubs, ArmHubs):
-            await self._ports.hubs.close()
+        if "_arm" in self.__dict__ and isinstance(self._arm, ArmHubs):
+            await self._arm.close()
         if "_credential" in self.__dict__:
             await self._credential.close()
 
@@ -316,7 +320,7 @@ class Hubwarden:
     def _ports(self) -> Ports:
         assert self._policy is not None
         return Ports(
-            hubs=self._given_hubs or _arm_hubs(self.settings.cloud, self._credential),
+            hubs=ReadOnlyHubs(self._arm) if self._policy.observes else self._arm,
             findings=self._findings,
             records=self._records,
             work=self._work,
@@ -334,6 +338,10 @@ class Hubwarden:
             links=self._links,
             decide_link=self._decide_link,
         )
+
+    @cached_property
+    def _arm(self) -> HubPort:
+        return self._given_hubs or _arm_hubs(self.settings.cloud, self._credential)
 
     def _decide_link(self, notice: Notice) -> str | None:
         """The page on which the plan is decided that the notice asks about."""

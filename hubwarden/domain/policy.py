@@ -7,7 +7,7 @@ import reprlib
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self, cast
 
 import yaml
@@ -18,7 +18,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
     create_model,
     model_validator,
@@ -26,11 +25,13 @@ from pydantic import (
 
 from hubwarden.domain.approval import Approvals
 from hubwarden.domain.channels import Notify
-from hubwarden.domain.hub_id import HubId, NotAHubError
+from hubwarden.domain.exemption import Exempted, Exemption, TagExemption, is_exemption, read_tags
+from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.rule import Mode, Rule, RuleSettings
 from hubwarden.domain.targets import Tickets
 from hubwarden.domain.where import Scope, Tags, first_covering
+from hubwarden.domain.windows import Closed, Freeze, Maintenance, closed
 
 
 ALL: Final = "all"
@@ -85,13 +86,6 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _hub_path(value: str) -> str:
-    try:
-        return HubId.parse(value).path
-    except NotAHubError as error:
-        raise ValueError(str(error)) from None
-
-
 def _subscription(value: str) -> str:
     if value == ALL:
         return value
@@ -100,34 +94,10 @@ def _subscription(value: str) -> str:
     return value.lower()
 
 
-def _day(value: Any) -> Any:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value
-    if not isinstance(value, str) or re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value) is None:
-        raise ValueError(f"must be a day such as 2027-01-31, found {_shown(value)}")
-    try:
-        return date.fromisoformat(value)
-    except ValueError as error:
-        raise ValueError(f"must be a day of the calendar, found {_shown(value)}: {error}") from None
-
-
 def _whole(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError(f"must be 1, found {value!r}")  # noqa: TRY004
     return value
-
-
-type _Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-class Exemption(_Section):
-    """A drift that the operator accepts for a while."""
-
-    rule: str = Field(description="Id of the rule.")
-    hub: Annotated[str, AfterValidator(_hub_path)] = Field(description="ARM resource id of the hub, any casing.")
-    until: Annotated[date, BeforeValidator(_day)] = Field(description="Last day on which it holds (UTC).")
-    reason: _Words = Field(description="Why the drift is accepted.")
-    owner: _Words = Field(description="Who answers for it.")
 
 
 class _RuleSection(_Section):
@@ -191,7 +161,27 @@ class Policy(_Section):
         "see.",
     )
     rules: Any = Field(default_factory=tuple)
+    enforcement: Literal["enforce", "observe"] = Field(
+        "enforce", description="`observe` does everything but change Azure: plans are made and shown in tickets."
+    )
     exemptions: list[Exemption] = Field(default_factory=list, description="Drifts accepted for a while.")
+    exemption_max_days: int = Field(90, ge=1, le=3650, description="How many days ahead an exemption may end.")
+    exemption_notice_days: int = Field(
+        7, ge=0, le=365, description="How many days before an exemption ends people are told."
+    )
+    exemptions_by_tag: Literal["allowed", "refused"] = Field(
+        "refused", description="Whether a hub's tags hubwarden-exempt… count: whoever may tag the hub sets them."
+    )
+    refuse_tag_exemptions: list[str] = Field(
+        default_factory=list, description="Rules that no tag exempts from, where others may."
+    )
+    maintenance: list[Maintenance] = Field(
+        default_factory=list,
+        description="When automatic fixes may run; the first that matches a hub counts. Where none does: always.",
+    )
+    freeze: list[Freeze] = Field(
+        default_factory=list, description="Times in which no automatic fix runs; all that match count."
+    )
     accept_risk: list[str] = Field(
         default_factory=list,
         description="Rules whose fix may run without the approval that it asks for by itself.",
@@ -243,19 +233,74 @@ class Policy(_Section):
             return None
         asked = {name.casefold() for where in self._wheres() for name in where.tags}
         asked |= {marker.casefold() for marker in self.iac_markers}
-        return {name: value for name, value in tags.items() if name.casefold() in asked and isinstance(value, str)}
+        names = (name for name in tags if name.casefold() in asked or is_exemption(name))
+        return {name: value for name in names if isinstance(value := tags[name], str)}
+
+    def _heeds_tags(self, rule_id: str) -> bool:
+        return self.exemptions_by_tag == "allowed" and rule_id not in self.refuse_tag_exemptions
+
+    def _tagged(self, rule_id: str, subject: str, tags: Tags, today: date) -> list[TagExemption]:
+        last = today + timedelta(days=self.exemption_max_days)
+        return [each for each in read_tags(tags, self._rule_ids, last) if each.is_about(rule_id, subject)]
+
+    @property
+    def _rule_ids(self) -> list[str]:
+        return [field.alias or name for name, field in type(self.rules).model_fields.items()]
 
     def _wheres(self) -> Iterator[Scope]:
         """Everything in the file that may ask for tags."""
+        yield from (each.where for each in self.maintenance)
+        yield from (each.where for each in self.freeze)
         for _, section in self.rules:
             yield from (scope.where for scope in section.scopes) if section else ()
 
-    def exemption_of(self, hub: HubId, rule_id: str, now: datetime) -> Exemption | None:
-        """The exemption that covers this drift at this moment (UTC), if any."""
+    @property
+    def observes(self) -> bool:
+        """Whether nothing may be changed in Azure."""
+        return self.enforcement == "observe"
+
+    def exemption_of(
+        self, hub: HubId, rule_id: str, now: datetime, *, subject: str = "", tags: Tags | None = None
+    ) -> Exempted | None:
+        """The exemption that covers this drift at this moment (UTC), if any; the longest of several."""
         today = now.astimezone(UTC).date()
-        return next(
-            (e for e in self.exemptions if e.rule == rule_id and e.hub == hub.path and today <= e.until), None
+        found = [
+            Exempted(each.until, each.reason, each.owner, f"policy exemptions[{index}]")
+            for index, each in enumerate(self.exemptions)
+            if each.covers(hub, rule_id, subject)
+        ]
+        if self._heeds_tags(rule_id):
+            said = self._tagged(rule_id, subject, tags or {}, today)
+            found += [each.exempted for each in said if each.exempted]
+        return max((each for each in found if today <= each.until), key=lambda each: each.until, default=None)
+
+    def unreadable_exemption(self, rule_id: str, now: datetime, *, subject: str, tags: Tags | None) -> str | None:
+        """Why it is not known whether a tag exempts this drift, or None; then no machine may touch it."""
+        if not self._heeds_tags(rule_id):
+            return None
+        if tags is None:
+            return "the hub's tags are not known, and one of them may exempt it"
+        said = self._tagged(rule_id, subject, tags, now.astimezone(UTC).date())
+        wrong = next((each for each in said if each.trouble), None)
+        return (
+            None
+            if wrong is None
+            else f"the hub's tag {wrong.tag} is no exemption that can be read: {wrong.trouble}"
         )
+
+    def refused_tag(self, rule_id: str, now: datetime, *, subject: str, tags: Tags | None) -> str | None:
+        """Why a tag of the hub that is meant to exempt this drift does not, where the file refuses it; or None."""
+        if self._heeds_tags(rule_id):
+            return None
+        said = self._tagged(rule_id, subject, tags or {}, now.astimezone(UTC).date())
+        tag = next((each.tag for each in said if each.rule), None)
+        listed = rule_id in self.refuse_tag_exemptions
+        why = "refuse_tag_exemptions names the rule" if listed else "exemptions_by_tag is refused"
+        return None if tag is None else f"the hub's tag {tag} counts for nothing: policy {why}"
+
+    def closed(self, hub: HubId, tags: Tags | None, now: datetime) -> Closed | None:
+        """Why automatic fixes of this hub must wait at this moment (UTC), or None."""
+        return closed(self.maintenance, self.freeze, hub, tags, now)
 
     def iac_marker(self, tags: Mapping[str, Any]) -> str | None:
         """The tag, as ``name=value``, by which the hub says that infrastructure code manages it, if any."""
@@ -315,6 +360,7 @@ def check_policy(text: str, rules: Sequence[Rule], *, today: date) -> tuple[Poli
         problems += [_problem(details, lines, rules) for details in error.errors()]
         return None, sorted(problems, key=lambda problem: problem.line)
     problems += _unknown_rules(policy, rules, lines)
+    problems += _too_long(policy, today, lines)
     usable = not problems
     problems += _expired(policy, today, lines)
     return policy if usable else None, sorted(problems, key=lambda problem: problem.line)
@@ -496,11 +542,24 @@ def _unknown_rules(policy: Policy, rules: Iterable[Rule], lines: Mapping[Loc, in
     known = {rule.id for rule in rules}
     named: list[tuple[Loc, str]] = [(("accept_risk", i), rule) for i, rule in enumerate(policy.accept_risk)]
     named += [(("exemptions", i, "rule"), exemption.rule) for i, exemption in enumerate(policy.exemptions)]
+    named += [(("refuse_tag_exemptions", i), rule) for i, rule in enumerate(policy.refuse_tag_exemptions)]
     named += [(("approvals", "four_eyes", i), rule) for i, rule in enumerate(policy.approvals.four_eyes)]
     named += [(("approvals", "needed", rule), rule) for rule in policy.approvals.needed]
     for loc, rule_id in named:
         if rule_id not in known:
             yield Problem(_line(loc, lines), place(loc), _no_rule(rule_id, known))
+
+
+def _too_long(policy: Policy, today: date, lines: Mapping[Loc, int]) -> Iterator[Problem]:
+    last = today + timedelta(days=policy.exemption_max_days)
+    for index, exemption in enumerate(policy.exemptions):
+        if exemption.until > last:
+            loc = ("exemptions", index, "until")
+            message = (
+                f"{exemption.until} is {(exemption.until - today).days} days ahead, and exemption_max_days is "
+                f"{policy.exemption_max_days}: {last} is the last day that is taken today"
+            )
+            yield Problem(_line(loc, lines), place(loc), message)
 
 
 def _expired(policy: Policy, today: date, lines: Mapping[Loc, int]) -> Iterator[Problem]:

@@ -33,6 +33,13 @@ class Overview:
     not_judged: tuple[NotJudged, ...]
     last_sweep: SweepRecord | None
     dead: Mapping[str, str] = field(default_factory=dict)
+    observes: bool = False
+    """Whether nothing is changed in Azure, whatever the findings say."""
+
+    @property
+    def exempt(self) -> tuple[Finding, ...]:
+        """Those of the findings that somebody accepts for a while."""
+        return tuple(finding for finding in self.findings if finding.state is State.EXEMPT)
 
     @property
     def drifting(self) -> bool:
@@ -59,7 +66,7 @@ async def overview(ports: Ports, *, resolved: bool = False) -> Overview:
         *_of_sweep(ports, sweep, records),
         *(entry for path, record in records.items() if path not in dead for entry in _of_hub(ports, record)),
     ]
-    return Overview(tuple(wanted), tuple(unknown), sweep, dead)
+    return Overview(tuple(wanted), tuple(unknown), sweep, dead, ports.policy.observes)
 
 
 def _stands(ports: Ports, finding: Finding) -> bool:

@@ -232,6 +232,7 @@ def _informed(finding: Finding, cause: Cause) -> Finding:
 def _decided(
     ports: Ports, snapshot: Snapshot, before: Stored[Finding] | None, finding: Finding, drift: Drift | None
 ) -> _Update:
+    finding = replace(finding, observed=ports.policy.observes)
     if finding.state is State.FAILED:
         reason = finding.history[-1].reason
         return _Update(before, finding.after(Event.TICKET, at=finding.last_seen, reason=reason), reason)
@@ -239,14 +240,37 @@ def _decided(
         return _Update(before, finding, "")
     now = ports.clock.now()
     decision = decide(finding, ports.remediators.get(finding.rule_id), ports.policy, now, snapshot.tags)
-    if decision.action is Action.ASK and drift is not None:
+    finding = _accepted(finding, decision)
+    if (decision.action is Action.ASK or decision.instead_of) and drift is not None:
         if busy(snapshot):
             return _Update(before, finding, "")  # a plan for a hub that is just changing would be outdated at once
-        finding, decision = _put_to_people(ports, snapshot, finding, drift, decision)
+        with_plan = _told_only if decision.instead_of else _put_to_people
+        finding, decision = with_plan(ports, snapshot, finding, drift, decision)
+    elif ports.policy.observes:
+        finding = replace(finding, proposal=None)  # what was asked before would not be done now
     decided = finding.after(Event(decision.action.value), at=now, reason=decision.reason)
     if decided.state is finding.state:
         return _Update(before, finding, "")
     return _Update(before, decided, decision.reason)
+
+
+def _accepted(finding: Finding, decision: Decision) -> Finding:
+    """The finding with the exemption that covers it now; that one ends is told once for each last day."""
+    before, now = finding.exempted, decision.exempted
+    same_end = before is not None and now is not None and before.until == now.until
+    return replace(finding, exempted=now, end_told_at=finding.end_told_at if same_end else None)
+
+
+def _told_only(
+    ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift, decision: Decision
+) -> tuple[Finding, Decision]:
+    """The finding with the plan that would be carried out if Azure might be changed; nobody's yes to it counts."""
+    try:
+        proposal = proposed(ports, snapshot, finding, drift)
+    except PlanError as error:
+        told = replace(decision, reason=f"{decision.reason}; but no plan could be made: {error}")
+        return replace(finding, proposal=None), told
+    return replace(finding, proposal=proposal, agreed=(), approval=None), decision
 
 
 def _put_to_people(
