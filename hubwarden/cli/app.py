@@ -13,14 +13,14 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from hubwarden.cli import screen, shapes
+from hubwarden.cli import policy, screen, shapes
+from hubwarden.cli.lookup import found as _found
+from hubwarden.cli.lookup import hub_named as _hub
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.finding import Finding, State
-from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
-from hubwarden.service.approve import NoSuchFindingError, approve, reject
+from hubwarden.service.approve import approve, reject
 from hubwarden.service.overview import Overview, overview
-from hubwarden.service.ports import Ports
 from hubwarden.service.recount import recount
 
 
@@ -45,6 +45,7 @@ _Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with
 app = typer.Typer(
     name="python -m hubwarden.cli", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+policy.register(app)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -209,26 +210,6 @@ async def _count(around: Surroundings, name: str) -> int:
         await recount(service.ports, hub)
     typer.echo(f"the devices of {hub.name} are counted now; `findings` tells what comes of it")
     return CLEAN
-
-
-async def _found(ports: Ports, finding_id: str) -> Finding:
-    stored = await ports.findings.find(finding_id)
-    if stored is None:
-        raise NoSuchFindingError(f"there is no finding {finding_id}")
-    return stored.value
-
-
-async def _hub(ports: Ports, name: str) -> HubId:
-    """The hub of this resource id, or the known one of this name; no two hubs in Azure share one."""
-    try:
-        return HubId.parse(name)
-    except NotAHubError:
-        pass
-    for subscription in await ports.records.subscriptions():
-        async for record in ports.records.of_subscription(subscription):
-            if record.hub.name == name.lower():
-                return record.hub
-    raise CommandError(f"no hub named {name} is known: a sweep has to find it first, or give its resource id")
 
 
 def _words(reason: str) -> str:

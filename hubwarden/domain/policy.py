@@ -366,6 +366,12 @@ def check_policy(text: str, rules: Sequence[Rule], *, today: date) -> tuple[Poli
     return policy if usable else None, sorted(problems, key=lambda problem: problem.line)
 
 
+def policy_lines(text: str) -> dict[str, int]:
+    """Place of a policy file that can be read → the line on which it stands."""
+    root, _ = _parse(text)
+    return {} if root is None else {place(loc): line for loc, line in _lines(root)}
+
+
 def policy_schema(rules: Sequence[Rule]) -> JsonObject:
     """The JSON Schema of the policy file, for editors."""
     schema: JsonObject = _model(rules).model_json_schema()
