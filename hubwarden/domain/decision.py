@@ -131,8 +131,13 @@ def _limited(wanted: Decision, remediator: Remediator, policy: Policy) -> Decisi
 
 def _managed(decision: Decision, policy: Policy, tags: Tags | None) -> Decision:
     """Who manages the hub by code is asked, for what is fixed here may be changed back there."""
-    marker = policy.iac_marker(tags or {})
-    if decision.action is not Action.FIX or marker is None:
+    if decision.action is not Action.FIX:
+        return decision
+    if tags is None:
+        why = "the hub's tags are not known, and one of them may say that it is managed elsewhere"
+        return Decision(Action.ASK, f"{decision.reason}, but {why}")
+    marker = policy.iac_marker(tags)
+    if marker is None:
         return decision
     why = f"the hub's tag {marker} says that it is managed elsewhere, and what is fixed here may come back there"
     return Decision(Action.ASK, f"{decision.reason}, but {why}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import reprlib
 
@@ -355,7 +356,7 @@ def check_policy(text: str, rules: Sequence[Rule], *, today: date) -> tuple[Poli
     lines = dict(_lines(root))
     problems = list(_repeated_keys(root))
     try:
-        policy = _model(rules).model_validate(data)
+        policy = _model(tuple(rules)).model_validate(data)
     except ValidationError as error:
         problems += [_problem(details, lines, rules) for details in error.errors()]
         return None, sorted(problems, key=lambda problem: problem.line)
@@ -374,11 +375,12 @@ def policy_lines(text: str) -> dict[str, int]:
 
 def policy_schema(rules: Sequence[Rule]) -> JsonObject:
     """The JSON Schema of the policy file, for editors."""
-    schema: JsonObject = _model(rules).model_json_schema()
+    schema: JsonObject = _model(tuple(rules)).model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "hubwarden policy"}
 
 
-def _model(rules: Sequence[Rule]) -> type[Policy]:
+@functools.cache
+def _model(rules: tuple[Rule, ...]) -> type[Policy]:
     sections: dict[str, Any] = {rule.id.replace("-", "_"): _rule_field(rule) for rule in rules}
     all_rules = create_model("Rules", __base__=_Section, **sections)
     described = Field(default_factory=all_rules, description="What to do about each rule's drift.")

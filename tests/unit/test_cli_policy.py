@@ -164,7 +164,8 @@ def test_every_place_that_a_reason_can_name_is_found(desk):
     lines = policy_lines(POLICY)
     said = (
         "policy rules.tls-minimum.scopes[1].mode is off, but policy rules.tls-minimum.mode (policy "
-        "maintenance[0]: x) policy accept_risk[0]; policy enforcement is observe; in policy of ours; policy exemptions_by_tag."
+        "maintenance[0]: x) policy accept_risk[0]; policy enforcement is observe; in policy of ours; policy "
+        "exemptions_by_tag."
     )
     assert [(line.place, line.line) for line in lines_of(said, lines)] == [
         ("rules.tls-minimum.scopes[1].mode", 10),

@@ -154,8 +154,8 @@ def test_a_tag_that_cannot_be_read_exempts_nothing_and_stops_the_machine(mode, v
 
 def test_tags_that_are_not_known_may_exempt_so_nothing_is_fixed_where_they_count():
     assert decided(policy(exemptions_by_tag="allowed"), None).action is Action.TICKET
-    assert decided(policy(), None).action is Action.FIX
-    assert decided(policy(exemptions_by_tag="allowed", refuse_tag_exemptions=[RULE]), None).action is Action.FIX
+    assert decided(policy(), None).action is Action.ASK
+    assert decided(policy(exemptions_by_tag="allowed", refuse_tag_exemptions=[RULE]), None).action is Action.ASK
 
 
 def test_a_tag_that_is_over_is_no_trouble_and_no_exemption():
