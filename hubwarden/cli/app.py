@@ -12,17 +12,17 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from hubwarden.cli import audit, screen, shapes
+from hubwarden.cli import audit, policy, screen, shapes
+from hubwarden.cli.lookup import found as _found
+from hubwarden.cli.lookup import hub_named as _hub
 from hubwarden.cli.output import Output
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.finding import Finding, State
-from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.policy import ALL
-from hubwarden.service.approve import NoSuchFindingError, approve, reject
+from hubwarden.service.approve import approve, reject
 from hubwarden.service.messages import SweepMessage
 from hubwarden.service.overview import Overview, overview
-from hubwarden.service.ports import Ports
 from hubwarden.service.preview import preview
 from hubwarden.service.recount import recount
 
@@ -42,6 +42,7 @@ app = typer.Typer(
     name="python -m hubwarden.cli", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 app.add_typer(audit.app, name="audit")
+policy.register(app)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -235,26 +236,6 @@ async def _count(around: Surroundings, name: str) -> int:
         await recount(service.ports, hub)
     typer.echo(f"the devices of {hub.name} are counted now; `findings` tells what comes of it")
     return CLEAN
-
-
-async def _found(ports: Ports, finding_id: str) -> Finding:
-    stored = await ports.findings.find(finding_id)
-    if stored is None:
-        raise NoSuchFindingError(f"there is no finding {finding_id}")
-    return stored.value
-
-
-async def _hub(ports: Ports, name: str) -> HubId:
-    """The hub of this resource id, or the known one of this name; no two hubs in Azure share one."""
-    try:
-        return HubId.parse(name)
-    except NotAHubError:
-        pass
-    for subscription in await ports.records.subscriptions():
-        async for record in ports.records.of_subscription(subscription):
-            if record.hub.name == name.lower():
-                return record.hub
-    raise CommandError(f"no hub named {name} is known: a sweep has to find it first, or give its resource id")
 
 
 def _words(reason: str) -> str:

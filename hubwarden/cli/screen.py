@@ -50,15 +50,23 @@ def complain(text: str) -> None:
 def show_overview(overview: Overview) -> None:
     """Findings, then what could not be judged, then how old all this is."""
     out = console()
-    if overview.findings:
-        out.print(_findings(overview.findings))
+    counting = [finding for finding in overview.findings if finding not in overview.exempt]
+    if counting:
+        out.print(_findings(counting))
     else:
-        out.print("No drift is known.")
+        out.print("No drift is known." if not overview.exempt else "No drift is known but what is exempt.")
+    if overview.exempt:
+        out.print(Text("\nExempt", style="bold"))
+        out.print(_exempt(overview.exempt))
     if overview.not_judged:
         out.print(Text("\nNot judged", style="bold"))
         out.print(_not_judged(overview))
     for path, reason in overview.dead.items():
         out.print(Text(f"\nOut of service: {_name(path)}: {plain(reason)}"))
+    if overview.observes:
+        out.print(
+            Text("\nObserved only: policy enforcement is observe, nothing is changed in Azure.", style="bold")
+        )
     if overview.last_sweep is not None:
         out.print(
             Text(f"\nLast sweep {_at(overview.last_sweep.started_at)}: {plain(overview.last_sweep.summary)}")
@@ -122,6 +130,18 @@ def _findings(findings: Sequence[Finding]) -> Table:
     return table
 
 
+def _exempt(findings: Sequence[Finding]) -> Table:
+    table = _grid("finding", "severity", "hub", "rule", "subject", "until", "owner", "reason", "written in")
+    table.columns[0].no_wrap = True
+    for finding in findings:
+        severity = Text(finding.severity.value, style=_COLOURS.get(finding.severity, ""))
+        by = finding.exempted
+        said = (str(by.until), by.owner, by.reason, by.source) if by else ("", "", "", "")
+        cells = (finding.hub.name, finding.rule_id, finding.subject, *said)
+        table.add_row(Text(finding.id), severity, *(Text(plain(cell)) for cell in cells))
+    return table
+
+
 def _not_judged(overview: Overview) -> Table:
     table = _grid()
     for entry in overview.not_judged:
@@ -138,6 +158,8 @@ def _facts(finding: Finding) -> Iterator[tuple[str, str]]:
         yield "subject", finding.subject
     yield "severity", finding.severity.value
     yield "state", finding.state.value
+    if finding.exempted is not None:
+        yield "exempt", str(finding.exempted)
     yield "since", f"{_at(finding.first_seen)}, seen {finding.occurrences} time(s), last {_at(finding.last_seen)}"
     when = "" if finding.changed_at is None else f", {_at(finding.changed_at)}"
     yield "who", f"{finding.actor}{when}" if finding.actor else "not known; no event told"

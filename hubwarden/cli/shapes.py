@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from hubwarden.domain.finding import Finding, Proposal
+from hubwarden.domain.finding import Finding, Proposal, State
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.service.overview import Overview
 from hubwarden.service.preview import Preview
@@ -27,11 +27,13 @@ def of_overview(overview: Overview, warnings: Sequence[str]) -> JsonObject:
             "summary": sweep.summary,
         },
         "warnings": [*warnings],
+        "enforcement": "observe" if overview.observes else "enforce",
     }  # fmt: skip
 
 
 def of_finding(finding: Finding) -> JsonObject:
     """A finding as it stands in a list."""
+    exempted = finding.exempted if finding.state is State.EXEMPT else None
     return {
         "id": finding.id,
         "hub": finding.hub.path,
@@ -44,7 +46,13 @@ def of_finding(finding: Finding) -> JsonObject:
         "last_seen": finding.last_seen.isoformat(),
         "occurrences": finding.occurrences,
         "plan": None if finding.proposal is None else finding.proposal.digest,
-    }
+        "exemption": None if exempted is None else {
+            "until": exempted.until.isoformat(),
+            "reason": exempted.reason,
+            "owner": exempted.owner,
+            "source": exempted.source,
+        },
+    }  # fmt: skip
 
 
 def of_finding_whole(finding: Finding) -> JsonObject:

@@ -98,7 +98,14 @@ class Route(_Section):
     where: Where = Field(default_factory=Where, description="Which hubs this is about.")
     min_severity: Severity = Field(Severity.LOW, description="What is less severe is not told here.")
     events: list[Kind] = Field(
-        default_factory=lambda: [Kind.ASKED, Kind.REMINDER, Kind.FAILED, Kind.TICKETED, Kind.CAME_BACK],
+        default_factory=lambda: [
+            Kind.ASKED,
+            Kind.REMINDER,
+            Kind.FAILED,
+            Kind.TICKETED,
+            Kind.CAME_BACK,
+            Kind.EXEMPTION_ENDS,
+        ],
         min_length=1,
         description="What is told. How it ends follows by itself where its beginning was told.",
     )

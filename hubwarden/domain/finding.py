@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from hubwarden.domain.exemption import Exempted
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.domain.severity import Severity
@@ -302,6 +303,14 @@ class Finding:
     """Whether its ticket is open as far as we know; a ticket system that was down is caught up with later."""
     ticket_trouble: Trouble | None = None
     """Set while the ticket system did not take what it was told last."""
+    exempted: Exempted | None = None
+    """By what it is exempt, as far as it was at the last look."""
+    end_told_at: datetime | None = None
+    """When people were told that this exemption ends soon."""
+    observed: bool = False
+    """Whether it was looked at last while nothing may be changed in Azure."""
+    tags: Mapping[str, str] | None = None
+    """The hub's tags that the policy file asks about, as they were when the drift was last seen."""
     history: tuple[Step, ...] = ()
 
     @property

@@ -41,6 +41,8 @@ class Kind(StrEnum):
     CLEARED = "cleared"
     """The drift is gone without a fix of ours."""
     CAME_BACK = "came_back"
+    EXEMPTION_ENDS = "exemption_ends"
+    """The drift is accepted for a few more days only."""
 
 
 OUTCOMES: Final = frozenset({
@@ -60,6 +62,7 @@ _TITLES: Final[Mapping[Kind, str]] = {
     Kind.FIXED: "Fixed and verified",
     Kind.CLEARED: "Gone without a fix of ours",
     Kind.CAME_BACK: "Drift came back",
+    Kind.EXEMPTION_ENDS: "An exemption ends soon",
 }
 
 _OF_EVENTS: Final[Mapping[Event, Kind]] = {
@@ -200,6 +203,8 @@ def still_true(told: Notice, finding: Finding | None) -> bool:
     if told.kind is Kind.REMINDER:
         asked = finding.proposal.digest if finding.proposal else None
         return finding.state is State.AWAITING_APPROVAL and asked == told.digest
+    if told.kind is Kind.EXEMPTION_ENDS:
+        return finding.state is State.EXEMPT and finding.end_told_at == told.at
     return any(step.at == told.at for step in finding.history)
 
 

@@ -157,6 +157,8 @@ async def _asked(ports: Ports, finding_id: str, plan: str) -> tuple[Stored[Findi
     finding, proposal = stored.value, stored.value.proposal
     if not ports.policy.watches(finding.hub):
         raise NotAskedError(f"{finding.hub} is in no subscription that the policy file names: {_NOTHING}")
+    if ports.policy.observes:
+        raise NotAskedError(f"policy enforcement is observe, so nothing is changed in Azure: {_NOTHING}")
     if finding.state is not State.AWAITING_APPROVAL or proposal is None:
         raise NotAskedError(
             f"finding {finding_id} ({finding.rule_id} on {finding.hub}) does not wait for an approval, "

@@ -24,6 +24,7 @@ from hubwarden.service.put_off import backoff, put_off
 log = logging.getLogger(__name__)
 
 _LONGEST_REASON = 300
+_MARK = "[observe] "
 _UNDER_WAY = IN_FLIGHT | {State.APPROVED}
 
 
@@ -108,7 +109,7 @@ def _ticket(ports: Ports, finding: Finding) -> Ticket:
         key=finding.id,
         hub=finding.hub,
         rule_id=finding.rule_id,
-        title=_line(f"{finding.hub.name}: {finding.summary}"),
+        title=_line(f"{_MARK if finding.observed else ''}{finding.hub.name}: {finding.summary}"),
         text=ticket_text(ports, finding),
         is_open=True,
         opened_at=now,
@@ -121,6 +122,7 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
     """What, where, since when, who, risk, why no machine fixed it, and how a person does."""
     rule = next((rule for rule in ports.rules if rule.id == finding.rule_id), None)
     lines = [
+        *(_observed(finding) if finding.observed else ()),
         f"What: {finding.summary}",
         *(f"  {name}: {_told(value)}" for name, value in finding.evidence.items() if value),
         f"Where: {finding.hub}",
@@ -135,7 +137,7 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
         lines += _asked(ports, finding, finding.proposal)
     if rule is not None:
         values = {
-            **ports.policy.settings_of(rule, finding.hub).model_dump(mode="json"),
+            **ports.policy.settings_of(rule, finding.hub, finding.tags).model_dump(mode="json"),
             "name": finding.hub.name,
             "resource_group": finding.hub.resource_group,
             "subscription": finding.hub.subscription,
@@ -148,6 +150,16 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
             f"More: {rule.reference}",
         ]
     return "\n".join(_line(line) for line in lines)
+
+
+def _observed(finding: Finding) -> list[str]:
+    """That nothing is changed, and what would have been."""
+    first = "Observed only: policy enforcement is observe, so hubwarden changes nothing in Azure."
+    if finding.state is not State.TICKETED or finding.proposal is None:
+        return [f"{first} It would have changed nothing here either."]
+    changes = (f"  {change_text(change)}" for change in finding.proposal.changes)
+    notes = (f"  Note: {warning}" for warning in finding.proposal.warnings)
+    return [f"{first} This plan is what it would have come to:", *changes, *notes]
 
 
 def _asked(ports: Ports, finding: Finding, proposal: Proposal) -> list[str]:

@@ -57,6 +57,11 @@ async def announce(ports: Ports, before: Finding | None, after: Finding) -> None
             await _remind_later(ports, after, after.proposal)
 
 
+async def tell(ports: Ports, one: Notice) -> None:
+    """Lay down a notice of something that is no step of the finding's history."""
+    await _lay_down(ports, one, {one.kind}, delay=GATHER)
+
+
 async def _remind_later(ports: Ports, finding: Finding, proposal: Proposal) -> None:
     """Lay down now what is told at half of the request's time, if nobody has decided by then."""
     half = (ports.policy.approvals.expires_at(proposal) - proposal.made_at) / 2

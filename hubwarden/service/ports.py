@@ -62,6 +62,7 @@ class HubRecord:
     ``count`` is how the last count of the hub's devices ended, ``counting`` the one that is under way.
     ``new_devices_since`` and ``count_due`` are set while devices that an event told of wait to be counted.
     ``missing_since`` is when a read first missed the hub, with no look at it since.
+    ``tags`` are those of the hub's that the policy file asks about, as they were last read.
     """
 
     hub: HubId
@@ -82,6 +83,7 @@ class HubRecord:
     new_devices_since: datetime | None = None
     count_due: datetime | None = None
     missing_since: datetime | None = None
+    tags: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.expire import expired, is_expired
 from hubwarden.service.ledger import enter
-from hubwarden.service.observe import busy
+from hubwarden.service.observe import active_rules, busy
 from hubwarden.service.planning import proposed
 from hubwarden.service.ports import Ports, Stored
 
@@ -117,8 +117,8 @@ def judge(ports: Ports, snapshot: Snapshot) -> dict[str, tuple[Verdict, ...]]:
     """
     return {
         rule.id: _ask(ports, rule, snapshot)
-        for rule in ports.rules
-        if ports.policy.mode_of(rule.id) is not Mode.OFF and snapshot.facets.keys() >= set(rule.reads)
+        for rule in active_rules(ports, snapshot.hub, snapshot.tags)
+        if snapshot.facets.keys() >= set(rule.reads)
     }
 
 
@@ -168,6 +168,7 @@ def _updates(
         elif before.value.judged_at <= snapshot.taken_at and cause.may_move(before.value):
             severity = drift.severity or ports.rule(rule_id).severity
             seen = _informed(_seen(before.value, drift, severity, snapshot.taken_at, cause), cause)
+            seen = replace(seen, tags=ports.policy.tags_to_keep(snapshot.tags))
             yield _decided(ports, snapshot, before, seen, drift)
         else:
             yield _Update(before, before.value, "")
@@ -183,7 +184,7 @@ def _unseen(
     stale = finding.judged_at > snapshot.taken_at
     if finding.state is State.RESOLVED or stale or not cause.may_move(finding):
         return _Update(stored, finding, "")
-    if ports.policy.mode_of(finding.rule_id) is Mode.OFF:
+    if ports.policy.mode_of(finding.rule_id, snapshot.hub, snapshot.tags) is Mode.OFF:
         return _decided(ports, snapshot, stored, finding, None)
     if busy(snapshot) or not _holds(verdicts, finding.subject):
         return _Update(stored, finding, "")
@@ -198,6 +199,7 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Ca
         rule_id=rule_id,
         subject=drift.subject,
         severity=drift.severity or rule.severity,
+        tags=ports.policy.tags_to_keep(snapshot.tags),
         summary=drift.summary,
         evidence=drift.evidence,
         report_only=drift.report_only,
@@ -230,6 +232,7 @@ def _informed(finding: Finding, cause: Cause) -> Finding:
 def _decided(
     ports: Ports, snapshot: Snapshot, before: Stored[Finding] | None, finding: Finding, drift: Drift | None
 ) -> _Update:
+    finding = replace(finding, observed=ports.policy.observes)
     if finding.state is State.FAILED:
         reason = finding.history[-1].reason
         return _Update(before, finding.after(Event.TICKET, at=finding.last_seen, reason=reason), reason)
@@ -237,14 +240,37 @@ def _decided(
         return _Update(before, finding, "")
     now = ports.clock.now()
     decision = decide(finding, ports.remediators.get(finding.rule_id), ports.policy, now, snapshot.tags)
-    if decision.action is Action.ASK and drift is not None:
+    finding = _accepted(finding, decision)
+    if (decision.action is Action.ASK or decision.instead_of) and drift is not None:
         if busy(snapshot):
             return _Update(before, finding, "")  # a plan for a hub that is just changing would be outdated at once
-        finding, decision = _put_to_people(ports, snapshot, finding, drift, decision)
+        with_plan = _told_only if decision.instead_of else _put_to_people
+        finding, decision = with_plan(ports, snapshot, finding, drift, decision)
+    elif ports.policy.observes:
+        finding = replace(finding, proposal=None)  # what was asked before would not be done now
     decided = finding.after(Event(decision.action.value), at=now, reason=decision.reason)
     if decided.state is finding.state:
         return _Update(before, finding, "")
     return _Update(before, decided, decision.reason)
+
+
+def _accepted(finding: Finding, decision: Decision) -> Finding:
+    """The finding with the exemption that covers it now; that one ends is told once for each last day."""
+    before, now = finding.exempted, decision.exempted
+    same_end = before is not None and now is not None and before.until == now.until
+    return replace(finding, exempted=now, end_told_at=finding.end_told_at if same_end else None)
+
+
+def _told_only(
+    ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift, decision: Decision
+) -> tuple[Finding, Decision]:
+    """The finding with the plan that would be carried out if Azure might be changed; nobody's yes to it counts."""
+    try:
+        proposal = proposed(ports, snapshot, finding, drift)
+    except PlanError as error:
+        told = replace(decision, reason=f"{decision.reason}; but no plan could be made: {error}")
+        return replace(finding, proposal=None), told
+    return replace(finding, proposal=proposal, agreed=(), approval=None), decision
 
 
 def _put_to_people(
@@ -291,7 +317,7 @@ def _holds(verdicts: Sequence[Verdict], subject: str) -> bool:
 
 def _ask(ports: Ports, rule: Rule, snapshot: Snapshot) -> tuple[Verdict, ...]:
     try:
-        verdicts = tuple(rule.detect(snapshot, ports.policy.settings_of(rule, snapshot.hub)))
+        verdicts = tuple(rule.detect(snapshot, ports.policy.settings_of(rule, snapshot.hub, snapshot.tags)))
     except Exception as error:
         log.exception("the detector of %s broke on %s", rule.id, snapshot.hub)
         return (Unknown(f"the detector itself failed ({type(error).__name__}); this is a bug in hubwarden"),)

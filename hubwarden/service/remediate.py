@@ -67,6 +67,11 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
     if not ports.policy.watches(hub):
         log.warning("%s is in no subscription that the policy file names: not touched", hub)
         return
+    if ports.policy.observes:
+        log.warning(
+            "%s: nothing is fixed, for policy enforcement is observe; the next look says what would be", hub
+        )
+        return
     findings = [stored.value for stored in await ports.findings.of_hub(hub)]
     approved = {finding.rule_id for finding in findings if finding.state is State.APPROVED}
     if not approved:

@@ -140,6 +140,7 @@ def test_the_json_of_findings_is_what_the_documentation_says(desk):
         "last_seen": finding.last_seen.isoformat(),
         "occurrences": 1,
         "plan": plan_of(desk),
+        "exemption": None,
     }]  # fmt: skip
     assert told["not_judged"] == []
     assert told["dead"] == {}
