@@ -15,6 +15,7 @@ from detectors import RULES
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.adapters.azure.identity import make_credential, own_identity
+from hubwarden.adapters.azure.read_only import ReadOnlyHubs
 from hubwarden.adapters.ncrontab import next_due
 from hubwarden.adapters.notify.make import make_channels
 from hubwarden.adapters.storage.account import StorageAccount
@@ -27,6 +28,7 @@ from hubwarden.adapters.storage.nonces import TableNonces
 from hubwarden.adapters.storage.outbox import TableOutbox
 from hubwarden.adapters.storage.queues import QueueWork
 from hubwarden.adapters.storage.remediations import TableRemediations
+from hubwarden.adapters.storage.trail import BlobTrail
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.adapters.tickets.foreign import ForeignTickets
 from hubwarden.adapters.tickets.make import make_tickets
@@ -34,9 +36,8 @@ from hubwarden.domain.census import CensusSettings
 from hubwarden.domain.channels import Notify
 from hubwarden.domain.finding import Actor
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy, PolicyError, check_policy
-from hubwarden.domain.rule import Mode, Remediator, Rule
+from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.snapshot import Facet
 from hubwarden.domain.targets import Tickets
 from hubwarden.service.bury import bury
@@ -45,6 +46,7 @@ from hubwarden.service.desk import settle_late
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.events import Ignored
+from hubwarden.service.exemptions import tell_ends
 from hubwarden.service.expire import expire
 from hubwarden.service.health import health
 from hubwarden.service.messages import (
@@ -62,6 +64,7 @@ from hubwarden.service.messages import (
 )
 from hubwarden.service.notify import deliver
 from hubwarden.service.ports import (
+    AuditReader,
     AuditTrail,
     Channel,
     Clock,
@@ -131,6 +134,7 @@ class Hubwarden:
         records: HubStore | None = None,
         work: WorkQueue | None = None,
         audit: AuditTrail | None = None,
+        audit_reader: AuditReader | None = None,
         graveyard: Graveyard | None = None,
         lists: Lists | None = None,
         tickets: TicketSystem | None = None,
@@ -155,6 +159,7 @@ class Hubwarden:
         self._records = records or TableHubs(account)
         self._work = work or QueueWork(account)
         self._audit = audit or BlobAudit(account, self._clock)
+        self.audit_reader: AuditReader = audit_reader or BlobTrail(account)
         self._graveyard = graveyard or BlobGraveyard(account, self._clock)
         self._lists = lists or BlobLists(account)
         self._policy, self._policy_problems = _read_policy(self.settings, rules, self._clock)
@@ -187,7 +192,7 @@ class Hubwarden:
     async def on_device_event(self, event: Mapping[str, Any]) -> None:
         """A hub's own event arrived: a device was created. It is kept even while the policy file is broken."""
         rule = self._rule_of_devices
-        if self._policy and (rule is None or self._policy.mode_of(rule.id) is Mode.OFF):
+        if self._policy and (rule is None or not self._policy.is_on(rule.id)):
             log.info("event %s ignored: no rule that is on asks for devices", str(event.get("id"))[:100])
             return
         await route_device_event(
@@ -195,7 +200,7 @@ class Hubwarden:
             records=self._records,
             work=self._work,
             clock=self._clock,
-            grace=self._grace(read_device_event(event)),
+            grace=await self._grace(read_device_event(event)),
         )
 
     async def on_sweep(self) -> None:
@@ -210,6 +215,7 @@ class Hubwarden:
             await self._no_sweep("sweep", f"it broke off: {type(error).__name__}: {error}")
             raise
         await expire(self._ports)
+        await tell_ends(self._ports)
         await forget_old(self._ports)
         if self.settings.webhook_keys:
             await self._nonces.forget(self._clock.now())
@@ -261,6 +267,7 @@ class Hubwarden:
             next_sweep=lambda after: next_due(self.settings.sweep_schedule, after),
             not_ready=self.not_ready,
             warnings=warnings,
+            enforcement=self._policy.enforcement if self._policy else None,
             outbox=self._outbox if self._channels else None,
         )
 
@@ -268,11 +275,14 @@ class Hubwarden:
     def _rule_of_devices(self) -> Rule | None:
         return next((rule for rule in self._rules if Facet.DEVICES in rule.reads), None)
 
-    def _grace(self, hub: HubId | Ignored) -> timedelta:
+    async def _grace(self, hub: HubId | Ignored) -> timedelta:
         """How long new devices of the hub have before they are counted; the default while the file is broken."""
-        rule, of_hub = self._rule_of_devices, None if isinstance(hub, Ignored) else hub
-        settings = self._policy.settings_of(rule, of_hub) if self._policy and rule else CensusSettings()
-        assert isinstance(settings, CensusSettings)
+        rule, settings = self._rule_of_devices, CensusSettings()
+        if self._policy and rule and not isinstance(hub, Ignored):
+            known = await self._records.get(hub)
+            found = self._policy.settings_of(rule, hub, known.value.tags if known else None)
+            assert isinstance(found, CensusSettings)
+            settings = found
         return timedelta(minutes=settings.grace_minutes)
 
     @property
@@ -293,8 +303,8 @@ class Hubwarden:
             await self._tickets.shut_down()
         for channel in self._channels.values():
             await channel.close()
-        if "_ports" in self.__dict__ and isinstance(self._ports.hubs, ArmHubs):
-            await self._ports.hubs.close()
+        if "_arm" in self.__dict__ and isinstance(self._arm, ArmHubs):
+            await self._arm.close()
         if "_credential" in self.__dict__:
             await self._credential.close()
 
@@ -319,7 +329,7 @@ class Hubwarden:
     def _ports(self) -> Ports:
         assert self._policy is not None
         return Ports(
-            hubs=self._given_hubs or _arm_hubs(self.settings.cloud, self._credential),
+            hubs=ReadOnlyHubs(self._arm) if self._policy.observes else self._arm,
             findings=self._findings,
             records=self._records,
             work=self._work,
@@ -336,15 +346,11 @@ class Hubwarden:
             outbox=self._outbox if self._channels else None,
             channels=self._channels,
             links=self._links,
-            decide_link=self._decide_link,
         )
 
-    def _decide_link(self, notice: Notice) -> str | None:
-        """The page on which the plan is decided that the notice asks about."""
-        if self._links is None or self._policy is None or notice.digest is None:
-            return None
-        until = notice.at + timedelta(hours=self._policy.approvals.expires_hours)
-        return self._links.url(notice.finding, notice.digest, until)
+    @cached_property
+    def _arm(self) -> HubPort:
+        return self._given_hubs or _arm_hubs(self.settings.cloud, self._credential)
 
     @cached_property
     def _links(self) -> Links | None:

@@ -7,34 +7,30 @@ import json
 import logging
 
 from collections.abc import Coroutine, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from hubwarden.cli import audit, policy, screen, shapes
 from hubwarden.cli import rollback as undo
-from hubwarden.cli import screen, shapes
+from hubwarden.cli.lookup import found as _found
+from hubwarden.cli.lookup import hub_named as _hub
+from hubwarden.cli.output import Output
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.finding import Finding, State
-from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
-from hubwarden.service.approve import NoSuchFindingError, approve, reject
+from hubwarden.domain.policy import ALL
+from hubwarden.service.approve import approve, reject
+from hubwarden.service.messages import SweepMessage
 from hubwarden.service.overview import Overview, overview
-from hubwarden.service.ports import Ports
+from hubwarden.service.preview import preview
 from hubwarden.service.recount import recount
 
 
 CLEAN: Final = 0
 TROUBLE: Final = 1
 DRIFT: Final = 2
-
-
-class Output(StrEnum):
-    """How something is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 _FindingId = Annotated[str, typer.Argument(metavar="FINDING", help="The id, as `findings` shows it.")]
@@ -46,6 +42,8 @@ _Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with
 app = typer.Typer(
     name="python -m hubwarden.cli", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+app.add_typer(audit.app, name="audit")
+policy.register(app)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -98,6 +96,18 @@ def findings(
 def show(context: typer.Context, finding: _FindingId, output: _Output = Output.TABLE) -> None:
     """Show one finding: what was seen, what happened, and the plan that waits for a word."""
     _run(_show(context.obj, finding, output))
+
+
+@app.command("plan")
+def plan_(context: typer.Context, finding: _FindingId, output: _Output = Output.TABLE) -> None:
+    """Read the hub now, with your own sign-in, and show what would end the drift. Nothing is written."""
+    _run(_plan_now(context.obj, finding, output))
+
+
+@app.command("sweep")
+def sweep_(context: typer.Context) -> None:
+    """Have every hub looked at now, instead of with the next timer."""
+    _run(_sweep(context.obj))
 
 
 @app.command("approve")
@@ -192,6 +202,23 @@ async def _show(around: Surroundings, finding_id: str, output: Output) -> int:
     return CLEAN
 
 
+async def _plan_now(around: Surroundings, finding_id: str, output: Output) -> int:
+    async with around.service() as service:
+        made = await preview(service.ports, finding_id)
+    if output is Output.JSON:
+        _print(shapes.of_preview(made))
+    else:
+        screen.show_preview(made)
+    return CLEAN
+
+
+async def _sweep(around: Surroundings) -> int:
+    async with around.service() as service:
+        await service.ports.work.send(SweepMessage(subscription=ALL))
+    typer.echo("a sweep begins now; `findings` tells what comes of it")
+    return CLEAN
+
+
 async def _approve(around: Surroundings, finding_id: str, plan: str, reason: str, by: str | None) -> int:
     decider = around.decider(by)
     async with around.service() as service:
@@ -245,26 +272,6 @@ async def _remediations(around: Surroundings, name: str, output: Output) -> int:
 async def _rollback(around: Surroundings, remediation_id: str, reason: str, by: str | None) -> int:
     await undo.ask(around, remediation_id, _words(reason), by)
     return CLEAN
-
-
-async def _found(ports: Ports, finding_id: str) -> Finding:
-    stored = await ports.findings.find(finding_id)
-    if stored is None:
-        raise NoSuchFindingError(f"there is no finding {finding_id}")
-    return stored.value
-
-
-async def _hub(ports: Ports, name: str) -> HubId:
-    """The hub of this resource id, or the known one of this name; no two hubs in Azure share one."""
-    try:
-        return HubId.parse(name)
-    except NotAHubError:
-        pass
-    for subscription in await ports.records.subscriptions():
-        async for record in ports.records.of_subscription(subscription):
-            if record.hub.name == name.lower():
-                return record.hub
-    raise CommandError(f"no hub named {name} is known: a sweep has to find it first, or give its resource id")
 
 
 def _words(reason: str) -> str:

@@ -16,6 +16,7 @@ from hubwarden.bootstrap import Hubwarden, PolicyUnusableError
 from hubwarden.domain.approval import Approver, Via
 from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYoursError
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
+from hubwarden.service.preview import NoPlanError
 from hubwarden.service.recount import NotCountedError
 from hubwarden.service.rollback import NoSuchRemediationError, NotRolledBackError
 
@@ -60,6 +61,7 @@ class Surroundings:
             NotAskedError,
             NotYoursError,
             NotCountedError,
+            NoPlanError,
             NoSuchRemediationError,
             NotRolledBackError,
         ) as error:

@@ -71,7 +71,18 @@ class WebhookChannel(_Section):
     )
 
 
-type ChannelSettings = Annotated[Teams | Slack | Smtp | Acs | WebhookChannel, Field(discriminator="kind")]
+class Apprise(_Section):
+    """Anything else that apprise can send to, by one of its URLs."""
+
+    kind: Literal["apprise"]
+    url_setting: SettingName = Field(
+        "HUBWARDEN_APPRISE_URL", description=f"One apprise URL, which is a secret. {_HINT}"
+    )
+
+
+type ChannelSettings = Annotated[
+    Teams | Slack | Smtp | Acs | WebhookChannel | Apprise, Field(discriminator="kind")
+]
 
 OWN_HOSTS: Final[dict[str, tuple[str, ...]]] = {
     "teams": (".logic.azure.com", ".api.powerplatform.com"),
@@ -87,7 +98,14 @@ class Route(_Section):
     where: Where = Field(default_factory=Where, description="Which hubs this is about.")
     min_severity: Severity = Field(Severity.LOW, description="What is less severe is not told here.")
     events: list[Kind] = Field(
-        default_factory=lambda: [Kind.ASKED, Kind.REMINDER, Kind.FAILED, Kind.TICKETED, Kind.CAME_BACK],
+        default_factory=lambda: [
+            Kind.ASKED,
+            Kind.REMINDER,
+            Kind.FAILED,
+            Kind.TICKETED,
+            Kind.CAME_BACK,
+            Kind.EXEMPTION_ENDS,
+        ],
         min_length=1,
         description="What is told. How it ends follows by itself where its beginning was told.",
     )
@@ -138,7 +156,7 @@ class Notify(_Section):
         return list(dict.fromkeys(found))
 
 
-def host_of(channel: Teams | Slack | Smtp | Acs | WebhookChannel) -> str | None:
+def host_of(channel: Teams | Slack | Smtp | Acs | WebhookChannel | Apprise) -> str | None:
     """The host that the policy file says; None where a secret says it."""
     match channel:
         case Smtp():

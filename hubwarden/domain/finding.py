@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from hubwarden.domain.exemption import Exempted
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.domain.severity import Severity
@@ -305,6 +306,8 @@ class Finding:
     changed_at: datetime | None = None
     """When the actor's change happened, as its event said."""
     proposal: Proposal | None = None
+    outdated: Proposal | None = None
+    """What was put to people before the proposal, of the same drift: the hub was changed, and it never ran."""
     agreed: tuple[Approval, ...] = ()
     """Who said yes to the proposal so far, where several must."""
     approval: Approval | None = None
@@ -320,6 +323,14 @@ class Finding:
     """Whether its ticket is open as far as we know; a ticket system that was down is caught up with later."""
     ticket_trouble: Trouble | None = None
     """Set while the ticket system did not take what it was told last."""
+    exempted: Exempted | None = None
+    """By what it is exempt, as far as it was at the last look."""
+    end_told_at: datetime | None = None
+    """When people were told that this exemption ends soon."""
+    observed: bool = False
+    """Whether it was looked at last while nothing may be changed in Azure."""
+    tags: Mapping[str, str] | None = None
+    """The hub's tags that the policy file asks about, as they were when the drift was last seen."""
     history: tuple[Step, ...] = ()
 
     @property
@@ -360,7 +371,7 @@ class Finding:
             fresh = replace(changed, attempt=None, attempts=0, obstacle=None, actor=None, changed_at=None)
             return replace(fresh, last_seen=at, occurrences=self.occurrences + 1)
         if event is Event.CLEARED:
-            return replace(changed, obstacle=None, proposal=None, agreed=(), approval=None)
+            return replace(changed, obstacle=None, proposal=None, outdated=None, agreed=(), approval=None)
         if event is Event.OUTDATED:
             return replace(changed, approval=None)
         return changed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
@@ -161,6 +161,31 @@ def change_parts(change: Mapping[str, Any]) -> tuple[str, str, str]:
     path = dotted(tuple(change["path"]))
     where = f"{change['target']} {path}" if "target" in change else path
     return where, shown(change.get("before", ABSENT)), shown(change.get("after", ABSENT))
+
+
+def plan_difference(earlier: Sequence[Mapping[str, Any]], later: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What is different in a plan from an earlier one, one line a place; of both, what ``Change.as_json`` made.
+
+    Where nothing is, one line says so: then only the hub's etag is another.
+    """
+    before, after = _by_place(earlier), _by_place(later)
+    lines = [line for place in {**before, **after} for line in _difference(place, before, after)]
+    return tuple(lines) or ("The changes are the same; the hub was written in between, by whomever.",)
+
+
+def _by_place(changes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    parts = (change_parts(change) for change in changes)
+    return {where: f"{before} → {after}" for where, before, after in parts}
+
+
+def _difference(place: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    was, is_now = before.get(place), after.get(place)
+    if was is None:
+        yield f"{place}: new in this plan: {is_now}"
+    elif is_now is None:
+        yield f"{place}: no longer in this plan; it was: {was}"
+    elif was != is_now:
+        yield f"{place}: was {was}, is now {is_now}"
 
 
 def shown(value: MaybeJson) -> str:

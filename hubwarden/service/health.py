@@ -26,6 +26,7 @@ async def health(
     next_sweep: NextSweep,
     not_ready: str | None,
     warnings: Sequence[str],
+    enforcement: str | None = None,
     outbox: Outbox | None = None,
 ) -> Mapping[str, Any]:
     """What an operator asks first, as JSON.
@@ -39,6 +40,7 @@ async def health(
         not_ready: why nothing is judged or fixed for now, or None.
         warnings: what is wrong without standing in the way; what is wrong with the sweeps, the queues and the
             tickets and the channels is added.
+        enforcement: `observe` where nothing may be changed in Azure; None where there is no policy.
         outbox: where notices may wait; None where nobody is told.
     """
     last = await records.last_sweep()
@@ -48,6 +50,7 @@ async def health(
     return {
         "ready": not_ready is None,
         "reason": not_ready,
+        "enforcement": enforcement,
         "warnings": [
             *warnings, *_of_sweeps(last, clock.now(), next_sweep), *_of_queues(depths), *_of_tickets(waiting),
             *_of_channels(untold),

@@ -71,7 +71,7 @@ def _changes(ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift) -
 
 def _warnings(ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift) -> Iterator[str]:
     yield from _asked(ports.remediators[finding.rule_id].warn, ports, snapshot, finding, drift)
-    marker = ports.policy.iac_marker(snapshot.tags)
+    marker = ports.policy.iac_marker(snapshot.tags or {})
     if marker is not None:
         yield f"The hub's tag {marker} says that code manages it: the code must change too, or it undoes this fix."
     if finding.actor is None:
@@ -88,7 +88,7 @@ def _asked[T](ask: Any, ports: Ports, snapshot: Snapshot, finding: Finding, drif
     """What a remediator says; one that breaks makes no plan, and holds up no other."""
     rule = ports.rule(finding.rule_id)
     try:
-        return list(ask(drift, snapshot, ports.policy.settings_of(rule, snapshot.hub)))
+        return list(ask(drift, snapshot, ports.policy.settings_of(rule, snapshot.hub, snapshot.tags)))
     except PlanError:
         raise
     except Exception as error:

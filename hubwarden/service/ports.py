@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from hubwarden.domain import message as notices
+from hubwarden.domain.approval import Ask
+from hubwarden.domain.audit import Place
 from hubwarden.domain.finding import Actor, Finding, Trouble
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy
+from hubwarden.domain.receipt import Receipt
 from hubwarden.domain.remediation import Remediation
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.severity import Severity
@@ -60,6 +63,7 @@ class HubRecord:
     ``count`` is how the last count of the hub's devices ended, ``counting`` the one that is under way.
     ``new_devices_since`` and ``count_due`` are set while devices that an event told of wait to be counted.
     ``missing_since`` is when a read first missed the hub, with no look at it since.
+    ``tags`` are those of the hub's that the policy file asks about, as they were last read.
     """
 
     hub: HubId
@@ -80,6 +84,7 @@ class HubRecord:
     new_devices_since: datetime | None = None
     count_due: datetime | None = None
     missing_since: datetime | None = None
+    tags: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +198,7 @@ class HubPort(Protocol):
 
     async def put_hub(
         self, hub: HubId, body: JsonObject, *, etag: str, policies: Sequence[PolicyEdit] = ()
-    ) -> None:
+    ) -> Receipt:
         """Start replacing the hub; returns once Azure has accepted it, minutes before it is done.
 
         With ``policies``, the hub's shared access policies are read with their keys, edited, and sent with the
@@ -224,7 +229,7 @@ class HubPort(Protocol):
         """
         ...
 
-    async def put_diagnostic_setting(self, hub: HubId, name: str, properties: JsonObject) -> None:
+    async def put_diagnostic_setting(self, hub: HubId, name: str, properties: JsonObject) -> Receipt:
         """Create or replace one diagnostic setting of the hub; done when it returns.
 
         Raises:
@@ -251,7 +256,7 @@ class HubPort(Protocol):
         """
         ...
 
-    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> None:
+    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> Receipt:
         """Create (``before`` None) or replace one IoT security solution; done when it returns.
 
         There are no etags: it is read right before the write, and nothing is written unless it is as ``before``.
@@ -414,6 +419,18 @@ class AuditTrail(Protocol):
         ...
 
 
+class AuditReader(Protocol):
+    """What the audit trail holds, to be read again. Both raise StorageUnavailableError, as it says."""
+
+    async def places(self) -> Sequence[Place]:
+        """The blobs that it has, in order."""
+        ...
+
+    def lines(self, place: Place) -> AsyncIterator[bytes]:
+        """The lines of one of them, byte by byte as they stand there, with their line feeds."""
+        ...
+
+
 class Graveyard(Protocol):
     """Where messages end that nobody can use, whole, for a person to look at."""
 
@@ -506,8 +523,8 @@ class Channel(Protocol):
 class ApprovalLinks(Protocol):
     """Addresses of the pages on which people decide."""
 
-    def url(self, finding_id: str, digest: str, expires_at: datetime) -> str:
-        """Where this plan for this finding is decided, until then (UTC)."""
+    def url(self, asks: Sequence[Ask], expires_at: datetime) -> str:
+        """Where these requests are decided, one or several, until then (UTC)."""
         ...
 
 
@@ -570,8 +587,6 @@ class Ports:
     outbox: Outbox | None = None
     """None where the policy file names nobody to be told."""
     channels: Mapping[str, Channel] = field(default_factory=dict)
-    decide_link: Callable[[Notice], str | None] = lambda _: None
-    """The page on which a person decides what a notice asks, where there is one."""
 
     def rule(self, rule_id: str) -> Rule:
         """The rule of this id, which exists."""

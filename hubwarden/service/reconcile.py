@@ -11,7 +11,7 @@ from datetime import datetime
 from hubwarden.domain.decision import Action, Decision, decide
 from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, Proposal, State, Step, finding_id
 from hubwarden.domain.jsons import Json
-from hubwarden.domain.plan import PlanError
+from hubwarden.domain.plan import PlanError, plan_difference
 from hubwarden.domain.rollback import unread
 from hubwarden.domain.rule import Mode, Rule
 from hubwarden.domain.severity import Severity
@@ -20,7 +20,7 @@ from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.expire import expired, is_expired
 from hubwarden.service.ledger import enter
-from hubwarden.service.observe import busy
+from hubwarden.service.observe import active_rules, busy
 from hubwarden.service.planning import proposed
 from hubwarden.service.ports import Ports, Stored
 from hubwarden.service.rollback import changes_of, proposed_rollback, why_over
@@ -119,8 +119,8 @@ def judge(ports: Ports, snapshot: Snapshot) -> dict[str, tuple[Verdict, ...]]:
     """
     return {
         rule.id: _ask(ports, rule, snapshot)
-        for rule in ports.rules
-        if ports.policy.mode_of(rule.id) is not Mode.OFF and snapshot.facets.keys() >= set(rule.reads)
+        for rule in active_rules(ports, snapshot.hub, snapshot.tags)
+        if snapshot.facets.keys() >= set(rule.reads)
     }
 
 
@@ -170,6 +170,7 @@ def _updates(
         elif before.value.judged_at <= snapshot.taken_at and cause.may_move(before.value):
             severity = drift.severity or ports.rule(rule_id).severity
             seen = _informed(_seen(before.value, drift, severity, snapshot.taken_at, cause), cause)
+            seen = replace(seen, tags=ports.policy.tags_to_keep(snapshot.tags))
             yield _decided(ports, snapshot, before, seen, drift)
         else:
             yield _Update(before, before.value, "")
@@ -187,7 +188,7 @@ def _unseen(
     stale = finding.judged_at > snapshot.taken_at
     if finding.state is State.RESOLVED or stale or not cause.may_move(finding):
         return _Update(stored, finding, "")
-    if ports.policy.mode_of(finding.rule_id) is Mode.OFF:
+    if ports.policy.mode_of(finding.rule_id, snapshot.hub, snapshot.tags) is Mode.OFF:
         return _decided(ports, snapshot, stored, finding, None)
     if busy(snapshot) or not _holds(verdicts, finding.subject):
         return _Update(stored, finding, "")
@@ -224,6 +225,7 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Ca
         rule_id=rule_id,
         subject=drift.subject,
         severity=drift.severity or rule.severity,
+        tags=ports.policy.tags_to_keep(snapshot.tags),
         summary=drift.summary,
         evidence=drift.evidence,
         report_only=drift.report_only,
@@ -256,6 +258,7 @@ def _informed(finding: Finding, cause: Cause) -> Finding:
 def _decided(
     ports: Ports, snapshot: Snapshot, before: Stored[Finding] | None, finding: Finding, drift: Drift | None
 ) -> _Update:
+    finding = replace(finding, observed=ports.policy.observes)
     if finding.state is State.FAILED:
         reason = finding.history[-1].reason
         return _Update(before, finding.after(Event.TICKET, at=finding.last_seen, reason=reason), reason)
@@ -263,10 +266,14 @@ def _decided(
         return _Update(before, finding, "")
     now = ports.clock.now()
     decision = decide(finding, ports.remediators.get(finding.rule_id), ports.policy, now, snapshot.tags)
-    if decision.action is Action.ASK and drift is not None:
+    finding = _accepted(finding, decision)
+    if (decision.action is Action.ASK or decision.instead_of) and drift is not None:
         if busy(snapshot):
             return _Update(before, finding, "")  # a plan for a hub that is just changing would be outdated at once
-        finding, decision = _put_to_people(ports, snapshot, finding, drift, decision)
+        with_plan = _told_only if decision.instead_of else _put_to_people
+        finding, decision = with_plan(ports, snapshot, finding, drift, decision)
+    elif ports.policy.observes:
+        finding = replace(finding, proposal=None)  # what was asked before would not be done now
     return _entered(ports, before, finding, decision)
 
 
@@ -276,6 +283,25 @@ def _entered(ports: Ports, before: Stored[Finding] | None, finding: Finding, dec
     if decided.state is finding.state:
         return _Update(before, finding, "")
     return _Update(before, decided, decision.reason)
+
+
+def _accepted(finding: Finding, decision: Decision) -> Finding:
+    """The finding with the exemption that covers it now; that one ends is told once for each last day."""
+    before, now = finding.exempted, decision.exempted
+    same_end = before is not None and now is not None and before.until == now.until
+    return replace(finding, exempted=now, end_told_at=finding.end_told_at if same_end else None)
+
+
+def _told_only(
+    ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift, decision: Decision
+) -> tuple[Finding, Decision]:
+    """The finding with the plan that would be carried out if Azure might be changed; nobody's yes to it counts."""
+    try:
+        proposal = proposed(ports, snapshot, finding, drift)
+    except PlanError as error:
+        told = replace(decision, reason=f"{decision.reason}; but no plan could be made: {error}")
+        return replace(finding, proposal=None), told
+    return replace(finding, proposal=proposal, agreed=(), approval=None), decision
 
 
 def _put_to_people(
@@ -300,7 +326,12 @@ def _with_proposal(
     if finding.state in {State.AWAITING_APPROVAL, State.APPROVED}:
         outdated = "the hub has changed since the plan was made, so that plan would not run any more"
         finding = finding.after(Event.OUTDATED, at=ports.clock.now(), reason=outdated)
-    return replace(finding, proposal=proposal, agreed=(), approval=None), decision
+    before = finding.proposal if finding.state is State.STALE else None
+    asked = replace(finding, proposal=proposal, outdated=before, agreed=(), approval=None)
+    if before is None:
+        return asked, decision
+    difference = "; ".join(plan_difference(before.changes, proposal.changes))
+    return asked, replace(decision, reason=f"{decision.reason}; asked anew with another plan: {difference}")
 
 
 def _asked_before(
@@ -323,7 +354,7 @@ def _holds(verdicts: Sequence[Verdict], subject: str) -> bool:
 
 def _ask(ports: Ports, rule: Rule, snapshot: Snapshot) -> tuple[Verdict, ...]:
     try:
-        verdicts = tuple(rule.detect(snapshot, ports.policy.settings_of(rule, snapshot.hub)))
+        verdicts = tuple(rule.detect(snapshot, ports.policy.settings_of(rule, snapshot.hub, snapshot.tags)))
     except Exception as error:
         log.exception("the detector of %s broke on %s", rule.id, snapshot.hub)
         return (Unknown(f"the detector itself failed ({type(error).__name__}); this is a bug in hubwarden"),)

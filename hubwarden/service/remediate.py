@@ -17,6 +17,7 @@ from typing import Final, cast
 from hubwarden.domain.finding import IN_FLIGHT, Attempt, Event, Finding, Obstacle, State
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.plan import Plan, PlanError, Target
+from hubwarden.domain.receipt import Receipt
 from hubwarden.domain.remediation import Outcome, remediation_id
 from hubwarden.domain.rollback import facets_of, unread
 from hubwarden.domain.snapshot import Facet, Snapshot
@@ -71,6 +72,11 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
     hub = message.hub_id
     if not ports.policy.watches(hub):
         log.warning("%s is in no subscription that the policy file names: not touched", hub)
+        return
+    if ports.policy.observes:
+        log.warning(
+            "%s: nothing is fixed, for policy enforcement is observe; the next look says what would be", hub
+        )
         return
     findings = [stored.value for stored in await ports.findings.of_hub(hub)]
     approved = [finding for finding in findings if finding.state is State.APPROVED]
@@ -303,6 +309,7 @@ async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
     await ports.audit.append("write", _told(plan, fix.claims, outcome="about to be sent"))
     if ports.clock.now() + ports.timings.write > fix.claimed_until:
         late = ConflictError("getting ready took too long: the claim is about to end")
+        await ports.audit.append("write", _told(plan, fix.claims, outcome=f"not sent: {late}"))
         await _again(ports, message, fix, late, None)
         return
     for change in plan.changes:
@@ -310,20 +317,21 @@ async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
     for warning in fix.made.warnings:
         log.info("plan for %s: note: %s", plan.hub, warning)
     try:
-        await _send(ports, fix)
+        receipt = await _send(ports, fix)
     except AzureError as error:
-        await ports.audit.append("write", _told(plan, fix.claims, outcome=f"{type(error).__name__}: {error}"))
+        outcome = f"{type(error).__name__}: {error}"
+        await ports.audit.append("write", _told(plan, fix.claims, outcome=outcome, receipt=error.receipt))
         await _not_written(ports, message, fix, error)
         sent = isinstance(error, TransientError) and error.sent
         await note_unproven(ports, fix.claims[0].value, Outcome.UNCERTAIN if sent else Outcome.NOT_WRITTEN)
         return
-    await ports.audit.append("write", _told(plan, fix.claims, outcome="accepted"))
+    await ports.audit.append("write", _told(plan, fix.claims, outcome="accepted", receipt=receipt))
     for claim in fix.claims:
         await _written(ports, claim)
     await ports.work.send(fix.verify, delay=_FIRST_VERIFY)
 
 
-async def _send(ports: Ports, fix: _Fix) -> None:
+async def _send(ports: Ports, fix: _Fix) -> Receipt:
     """Carry out the plan, in one request.
 
     Raises:
@@ -332,12 +340,11 @@ async def _send(ports: Ports, fix: _Fix) -> None:
     plan = fix.plan
     if plan.target is Target.DIAGNOSTICS:
         [change] = plan.changes
-        await ports.hubs.put_diagnostic_setting(plan.hub, change.path[0], cast("JsonObject", change.after))
-    elif plan.target is Target.DEFENDER:
-        await ports.hubs.put_security_solution(*solution_edit(plan, fix.snapshot))
-    else:
-        edits = policy_edits(plan, restores=fix.claims[0].value.rollback is not None)
-        await ports.hubs.put_hub(plan.hub, fix.made.body, etag=plan.etag, policies=edits)
+        return await ports.hubs.put_diagnostic_setting(plan.hub, change.path[0], cast("JsonObject", change.after))
+    if plan.target is Target.DEFENDER:
+        return await ports.hubs.put_security_solution(*solution_edit(plan, fix.snapshot))
+    edits = policy_edits(plan, restores=fix.claims[0].value.rollback is not None)
+    return await ports.hubs.put_hub(plan.hub, fix.made.body, etag=plan.etag, policies=edits)
 
 
 async def _written(ports: Ports, claim: Stored[Finding]) -> None:
@@ -417,7 +424,9 @@ async def give_to_people(
         await move(ports, entered, Event.TICKET, reason)
 
 
-def _told(plan: Plan, claims: Sequence[Stored[Finding]], *, outcome: str) -> JsonObject:
+def _told(
+    plan: Plan, claims: Sequence[Stored[Finding]], *, outcome: str, receipt: Receipt | None = None
+) -> JsonObject:
     return {
         "hub": plan.hub.path,
         "plan": plan.digest,
@@ -426,4 +435,5 @@ def _told(plan: Plan, claims: Sequence[Stored[Finding]], *, outcome: str) -> Jso
         "findings": [claim.value.id for claim in claims],
         "remediation": claims[0].value.attempt.remediation if claims[0].value.attempt else None,
         "outcome": outcome,
+        **(receipt.as_json() if receipt else {}),
     }

@@ -15,6 +15,7 @@ from typing import Final
 
 from hubwarden.domain.approval import Approver
 from hubwarden.domain.finding import (
+    HISTORY_KEPT,
     Actor,
     Event,
     Finding,
@@ -95,6 +96,8 @@ async def _found(ports: Ports, remediation_id: str) -> Remediation:
 def _check(ports: Ports, remediation: Remediation) -> None:
     if not ports.policy.watches(remediation.hub):
         raise NotRolledBackError(f"{remediation.hub} is in no subscription that the policy file names: {_NOTHING}")
+    if ports.policy.observes:
+        raise NotRolledBackError(f"policy enforcement is observe, so nothing would be written: {_NOTHING}")
     why = obstacle(remediation)
     if why is not None:
         raise NotRolledBackError(f"{remediation.id} cannot be rolled back by a machine: {why}\n{_NOTHING}")
@@ -194,7 +197,7 @@ def prepared_rollback(ports: Ports, snapshot: Snapshot, rollback: Rollback) -> P
 
 
 def _with_marker(ports: Ports, snapshot: Snapshot, warnings: tuple[str, ...]) -> tuple[str, ...]:
-    marker = ports.policy.iac_marker(snapshot.tags)
+    marker = ports.policy.iac_marker(snapshot.tags or {})
     if marker is None:
         return warnings
     return (*warnings, f"The hub's tag {marker} says that code manages it: the code may undo this rollback.")
@@ -226,6 +229,8 @@ def why_over(ports: Ports, snapshot: Snapshot, finding: Finding) -> str | None:
     """
     assert finding.rollback is not None
     last = finding.history[-1]
+    if ports.policy.observes:
+        return "the rollback does not take place: policy enforcement is observe by now, so nothing is written"
     if finding.state is State.REJECTED:
         return f"the rollback does not take place: {last.reason}"
     elsewhere = "; ".join(moved(changes_of(finding.rollback), snapshot))
@@ -256,8 +261,11 @@ async def hold_all(ports: Ports, finding: Finding, known: Sequence[Stored[Findin
     reason = f"rolled back ({rollback.remediation}): {rollback.reason}"
     for stored in (rows[id_] for id_ in rollback.findings):
         if stored.value.hold is None:
-            hold = Hold(rollback.by, ports.clock.now(), reason)
-            details = {"finding": stored.value.id, "hub": finding.hub.path, "by": rollback.by, "reason": reason}
-            await ports.audit.append("hold", details)
-            await enter(ports, stored, replace(stored.value, hold=hold), reason)
+            await enter(ports, stored, _held(stored.value, Hold(rollback.by, ports.clock.now(), reason)), reason)
     return None
+
+
+def _held(finding: Finding, hold: Hold) -> Finding:
+    """Where it stands it stays: once the drift is seen again, policy holds it."""
+    step = Step(hold.at, Event.HOLD, finding.state, f"held by {hold.by}: {hold.reason}")
+    return replace(finding, hold=hold, history=(*finding.history, step)[-HISTORY_KEPT:])

@@ -18,7 +18,7 @@ from hubwarden.service.evaluate import bury_hub, follow_up, remember, stays_away
 from hubwarden.service.fingerprint import changed_since, member_of
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import VerifyMessage
-from hubwarden.service.observe import busy, observe, wanted
+from hubwarden.service.observe import busy, observe
 from hubwarden.service.ports import Ports, Stored
 from hubwarden.service.reconcile import Cause, Look, judge, reconcile
 from hubwarden.service.remediate import doubt, give_to_people
@@ -46,7 +46,7 @@ async def verify(ports: Ports, message: VerifyMessage) -> None:
     fixes = [await _doubt(ports, fix) if fix.value.state is State.EXECUTING else fix for fix in fixes]
     try:
         record = await ports.records.get(hub)
-        snapshot = await observe(ports, hub, record.value if record else None, _facets(ports, fixes))
+        snapshot = await observe(ports, hub, record.value if record else None, more=_facets(fixes))
     except TransientError as error:
         await _wait(ports, message, fixes, str(error), retry_after=error.retry_after)
     except HubGoneError as error:
@@ -71,6 +71,7 @@ async def _conclude(
         await _wait(ports, message, fixes, "; ".join(unjudged))
         return
     still_there = [fix for fix in fixes if _remains(seen, fix.value) is not None]
+    await _tell(ports, fixes, snapshot, still_there)
     why = await _verified(ports, fixes, snapshot, expected=not still_there)
     if still_there:
         doubtful = fixes[0].value.state is State.AMBIGUOUS
@@ -87,10 +88,10 @@ async def _conclude(
     await remember(ports, look)
 
 
-def _facets(ports: Ports, fixes: Sequence[Stored[Finding]]) -> frozenset[Facet]:
-    """What the rules want, and what shows whether a rollback has taken, also where its rule is off by now."""
+def _facets(fixes: Sequence[Stored[Finding]]) -> frozenset[Facet]:
+    """What shows whether a rollback has taken, also where its rule is off by now."""
     back = (facets_of(changes_of(fix.value.rollback)) for fix in fixes if fix.value.rollback is not None)
-    return wanted(ports).union(*back)
+    return frozenset[Facet]().union(*back)
 
 
 def _unjudged(seen: Look, finding: Finding) -> str | None:
@@ -195,6 +196,20 @@ def _doubts(finding: Finding) -> int:
     events = [step.event for step in finding.history]
     since = max((i for i, event in enumerate(events) if event in {Event.SEEN, Event.CLEARED}), default=0)
     return events[since:].count(Event.UNCERTAIN)
+
+
+async def _tell(
+    ports: Ports, fixes: Sequence[Stored[Finding]], snapshot: Snapshot, still_there: Sequence[Stored[Finding]]
+) -> None:
+    """What the hub looks like after the write, for the audit trail; the etag is the hub's by now."""
+    attempt = fixes[0].value.attempt
+    await ports.audit.append("verified", {
+        "hub": snapshot.hub.path,
+        "plan": attempt.digest if attempt else None,
+        "etag": snapshot.etag,
+        "findings": [fix.value.id for fix in fixes],
+        "still_there": [fix.value.id for fix in still_there],
+    })  # fmt: skip
 
 
 async def _verified(ports: Ports, fixes: Sequence[Stored[Finding]], snapshot: Snapshot, *, expected: bool) -> str:

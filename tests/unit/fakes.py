@@ -11,16 +11,19 @@ import copy
 import functools
 import itertools
 import random
+import uuid
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import detectors
 
+from hubwarden.domain.audit import BEGIN, Entry, UnwritableEntryError, chained
 from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, State
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import get_at, with_value
 from hubwarden.domain.policy import check_policy
+from hubwarden.domain.receipt import Receipt
 from hubwarden.service.bury import bury
 from hubwarden.service.census import census
 from hubwarden.service.desk import settle_late
@@ -52,6 +55,7 @@ from hubwarden.service.route_event import route_event
 from hubwarden.service.sweep import sweep
 from hubwarden.service.verify import verify
 from remediators import REMEDIATORS
+from tests.unit.audit_schema import check_line
 
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -60,6 +64,7 @@ SUB2 = "1b1f6471-1bf0-4dda-aec3-cb9272f09591"
 OID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 TLS = ("properties", "minTlsVersion")
 SOMEBODY = "99999999-0000-0000-0000-000000000001"
+RECEIPT = Receipt("b5d2f8ce-0000-0000-0000-000000000001", "6f0c1a35-0000-0000-0000-000000000002")
 
 
 def hub_id(name="hub-1", subscription=SUB):
@@ -253,15 +258,26 @@ class FakeWork:
 
 
 class FakeAudit:
+    """AuditTrail. Each line must be one that docs/audit.schema.json describes."""
+
     def __init__(self, gates, log):
         self.gates, self.log = gates, log
         self.lines = []
+        self.chain, self.head = [], BEGIN
         self.fails = lambda kind, details: False
 
     @gated
     async def append(self, kind, details):
+        entry = Entry(START, str(uuid.uuid4()), kind, details)
+        try:
+            entry.size()
+        except UnwritableEntryError as error:
+            raise StorageUnavailableError(f"container hubwarden-audit: {error}") from None
         if self.fails(kind, details):
             raise StorageUnavailableError("blob hubwarden-audit: HTTP 503")
+        line, self.head = chained([entry], self.head)
+        check_line(line)
+        self.chain.append(line)
         self.lines.append((kind, dict(details)))
         self.log.append(("audit", kind, details.get("outcome") or details.get("to")))
 
@@ -603,6 +619,7 @@ class FakeHubs:
         self._accept(hub, body, etag)
         if error is not None:
             raise error
+        return RECEIPT
 
     @gated
     async def sas_policies(self, hub):
@@ -617,6 +634,7 @@ class FakeHubs:
         self.calls.append(("put_diagnostics", hub))
         settings = self.facets["diagnostics"]["settings"]
         settings[:] = [s for s in settings if s["name"] != name] + [{"name": name, "properties": properties}]
+        return RECEIPT
 
     @gated
     async def subscriptions(self):
@@ -640,6 +658,7 @@ class FakeHubs:
             raise ConflictError(f"writing {solution}: it is not as it was")
         name = solution.rsplit("/", 1)[1]
         self.solutions[solution] = {**(before or {"id": solution, "name": name}), **copy.deepcopy(after)}
+        return RECEIPT
 
     @gated
     async def query_devices(self, host, query, continuation=None):
@@ -748,6 +767,7 @@ class World:
         self.remediations = FakeRemediations(self.gates, self.log)
         self.outbox = None
         self.channels = {}
+        self.links = None
         self.hubs = FakeHubs(self)
         self.policy = policy(mode, rules=rules, more=more)
         self.violations = []
@@ -763,7 +783,7 @@ class World:
             hubs=self.hubs, findings=self.findings, records=self.records, work=self.work, audit=self.audit,
             graveyard=self.graveyard, lists=self.lists, tickets=self.tickets, clock=self.clock, policy=self.policy,
             rules=self.rules, remediators=self.remediators, timings=self.timings, outbox=self.outbox,
-            channels=self.channels, remediations=self.remediations,
+            channels=self.channels, links=self.links, remediations=self.remediations,
         )  # fmt: skip
 
     # --- what must never happen, looked at while it would

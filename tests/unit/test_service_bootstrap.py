@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from detectors import RULES as DETECTORS
 from hubwarden.adapters.azure.cloud import CLOUDS
+from hubwarden.adapters.azure.read_only import ReadOnlyHubs
 from hubwarden.bootstrap import Hubwarden, SystemClock
 from hubwarden.domain.finding import Actor, State
 from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, SweepMessage, VerifyMessage
@@ -98,6 +99,20 @@ async def test_from_the_event_to_the_proof(composed):
     assert world.tls() == "1.2"
     assert (await service.on_health())["ready"]
     assert not world.violations
+
+
+async def test_where_nothing_may_be_changed_the_wall_is_up_and_health_says_so(composed):
+    service, world = composed(GOOD + "enforcement: observe\n")
+    world.hubs.add(minTlsVersion="1.0")
+    assert isinstance(service.ports.hubs, ReadOnlyHubs)
+    await service.on_sweep()
+    await run(service, world)
+    assert world.state() is State.TICKETED
+    assert not world.hubs.effective
+    assert (await service.on_health())["enforcement"] == "observe"
+    service, _ = composed(GOOD)
+    assert not isinstance(service.ports.hubs, ReadOnlyHubs)
+    assert (await service.on_health())["enforcement"] == "enforce"
 
 
 async def test_a_sweep(composed):
