@@ -27,6 +27,7 @@ from hubwarden.adapters.storage.lists import BlobLists
 from hubwarden.adapters.storage.nonces import TableNonces
 from hubwarden.adapters.storage.outbox import TableOutbox
 from hubwarden.adapters.storage.queues import QueueWork
+from hubwarden.adapters.storage.remediations import TableRemediations
 from hubwarden.adapters.storage.trail import BlobTrail
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.adapters.tickets.foreign import ForeignTickets
@@ -75,6 +76,7 @@ from hubwarden.service.ports import (
     Nonces,
     Outbox,
     Ports,
+    Remediations,
     SweepRecord,
     TicketSystem,
     Timings,
@@ -83,6 +85,7 @@ from hubwarden.service.ports import (
 from hubwarden.service.remediate import remediate
 from hubwarden.service.route_device_event import read_device_event, route_device_event
 from hubwarden.service.route_event import route_event
+from hubwarden.service.snapshots import forget_old
 from hubwarden.service.sweep import sweep
 from hubwarden.service.verify import verify
 from hubwarden.settings import Settings
@@ -135,6 +138,7 @@ class Hubwarden:
         graveyard: Graveyard | None = None,
         lists: Lists | None = None,
         tickets: TicketSystem | None = None,
+        remediations: Remediations | None = None,
         outbox: Outbox | None = None,
         channels: Mapping[str, Channel] | None = None,
         nonces: Nonces | None = None,
@@ -161,6 +165,7 @@ class Hubwarden:
         self._policy, self._policy_problems = _read_policy(self.settings, rules, self._clock)
         targets = self._policy.tickets if self._policy else Tickets()
         self._tickets = tickets or make_tickets(targets, env, BuiltinTickets(account))
+        self._remediations = remediations or TableRemediations(account)
         self._outbox = outbox or TableOutbox(account)
         notify = self._policy.notify if self._policy else Notify()
         self._channels = make_channels(notify, env, self._token) if channels is None else channels
@@ -211,6 +216,7 @@ class Hubwarden:
             raise
         await expire(self._ports)
         await tell_ends(self._ports)
+        await forget_old(self._ports)
         if self.settings.webhook_keys:
             await self._nonces.forget(self._clock.now())
 
@@ -331,6 +337,7 @@ class Hubwarden:
             graveyard=self._graveyard,
             lists=self._lists,
             tickets=self._tickets,
+            remediations=self._remediations,
             clock=self._clock,
             policy=self._policy,
             rules=self._rules,

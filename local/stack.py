@@ -169,6 +169,10 @@ class Stack:
             host.kill()
             await host.wait()
 
+    async def host_ended(self) -> int:
+        """Wait until the first host is gone; how it ended, as asyncio's processes tell."""
+        return await self._hosts[0].wait()
+
     async def sweep(self) -> None:
         """Run the timer by hand, as `func` lets one do; returns when a newer sweep is recorded."""
         before = await self.records.last_sweep()

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from hubwarden.cli import audit, policy, screen, shapes
+from hubwarden.cli import rollback as undo
 from hubwarden.cli.lookup import found as _found
 from hubwarden.cli.lookup import hub_named as _hub
 from hubwarden.cli.output import Output
@@ -137,6 +138,28 @@ def count(
     _run(_count(context.obj, hub))
 
 
+@app.command()
+def remediations(
+    context: typer.Context,
+    hub: Annotated[str, typer.Argument(metavar="HUB", help="Its name, or its resource id; else all.")] = "",
+    output: _Output = Output.TABLE,
+) -> None:
+    """List what hubwarden has written in the last 90 days, and what became of it."""
+    _run(_remediations(context.obj, hub, output))
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    remediation: Annotated[str, typer.Argument(help="The id, as `remediations` shows it.")],
+    *,
+    reason: _Reason,
+    by: _By = None,
+) -> None:
+    """Ask that a fix be undone: the plan waits for an approval, and says what would not be as it was."""
+    _run(_rollback(context.obj, remediation, reason, by))
+
+
 def _run(work: Coroutine[Any, Any, int]) -> NoReturn:
     try:
         code = asyncio.run(work)
@@ -235,6 +258,19 @@ async def _count(around: Surroundings, name: str) -> int:
         hub = await _hub(service.ports, name)
         await recount(service.ports, hub)
     typer.echo(f"the devices of {hub.name} are counted now; `findings` tells what comes of it")
+    return CLEAN
+
+
+async def _remediations(around: Surroundings, name: str, output: Output) -> int:
+    async with around.service() as service:
+        hub = await _hub(service.ports, name) if name else None
+        known = await undo.written(service.ports, hub)
+    (undo.show_json if output is Output.JSON else undo.show)(known)
+    return CLEAN
+
+
+async def _rollback(around: Surroundings, remediation_id: str, reason: str, by: str | None) -> int:
+    await undo.ask(around, remediation_id, _words(reason), by)
     return CLEAN
 
 

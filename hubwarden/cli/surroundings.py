@@ -18,6 +18,7 @@ from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYour
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
 from hubwarden.service.preview import NoPlanError
 from hubwarden.service.recount import NotCountedError
+from hubwarden.service.rollback import NoSuchRemediationError, NotRolledBackError
 
 
 class CommandError(Exception):
@@ -61,6 +62,8 @@ class Surroundings:
             NotYoursError,
             NotCountedError,
             NoPlanError,
+            NoSuchRemediationError,
+            NotRolledBackError,
         ) as error:
             raise CommandError(str(error)) from None
         finally:

@@ -191,6 +191,8 @@ class Attempt:
     fingerprint: dict[str, str] = field(default_factory=dict)
     written_at: datetime | None = None
     warnings: tuple[str, ...] = ()
+    remediation: str = ""
+    """What is kept of the write."""
 
     def overwrote(self, changed_at: datetime) -> bool:
         """Whether a change of that moment lay between our reading and our write, and so may be lost."""
@@ -237,6 +239,22 @@ class Ruling:
 class Hold:
     """Somebody's word that no machine touches this drift, until somebody releases it."""
 
+    by: str
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Somebody's wish that a fix be undone: ``changes`` lead from what it left back to what there was before.
+
+    ``findings`` are those that the fix was for: they are held from right before the rollback is written.
+    """
+
+    remediation: str
+    findings: tuple[str, ...]
+    changes: tuple[JsonObject, ...]
+    warnings: tuple[str, ...]
     by: str
     at: datetime
     reason: str
@@ -299,6 +317,8 @@ class Finding:
     attempts: int = 0
     obstacle: Obstacle | None = None
     hold: Hold | None = None
+    rollback: Rollback | None = None
+    """Set where this is no drift, but the wish to undo a fix; it lives as a finding does, in a row of its own."""
     ticket_open: bool = False
     """Whether its ticket is open as far as we know; a ticket system that was down is caught up with later."""
     ticket_trouble: Trouble | None = None
@@ -326,6 +346,8 @@ class Finding:
     @property
     def id(self) -> str:
         """Stable over the finding's whole life, and the dedupe key of its ticket."""
+        if self.rollback is not None:
+            return rollback_finding_id(self.rollback.remediation)
         return finding_id(self.hub, self.rule_id, self.subject)
 
     @property
@@ -359,3 +381,8 @@ def finding_id(hub: HubId, rule_id: str, subject: str) -> str:
     """A short name for hub × rule × subject; subjects are compared without case, as Azure does."""
     text = f"{hub.path}\n{rule_id}\n{subject.casefold()}"
     return f"f-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:16]}"
+
+
+def rollback_finding_id(remediation: str) -> str:
+    """A short name for the rollback of this remediation; no drift has it, for a hub's path begins otherwise."""
+    return f"f-{hashlib.sha256(f'rollback\n{remediation}'.encode()).hexdigest()[:16]}"

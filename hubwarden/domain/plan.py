@@ -65,6 +65,18 @@ class Change:
     def __str__(self) -> str:
         return change_text(self.as_json())
 
+    @property
+    def where(self) -> str:
+        """Its place, as people read it."""
+        return change_parts(self.as_json())[0]
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Change:
+        """The change that ``as_json`` made this of."""
+        before, after = (content.get(side, ABSENT) for side in ("before", "after"))
+        target = Target(content.get("target", Target.HUB))
+        return cls(tuple(content["path"]), before, after, content["rule"], target)
+
     def as_json(self) -> JsonObject:
         """Canonical content; an absent side is an absent key, so it differs from null."""
         sides = {"before": self.before, "after": self.after}
@@ -131,7 +143,7 @@ def applied(changes: Sequence[Change], body: JsonObject, what: str) -> JsonObjec
     """
     for change in changes:
         if not same(get_at(body, change.path), change.before):
-            raise PlanError(f"{what}: {dotted(change.path)} is no longer {_shown(change.before)}")
+            raise PlanError(f"{what}: {dotted(change.path)} is no longer {shown(change.before)}")
     try:
         return reduce(lambda made, change: with_value(made, change.path, change.after), changes, body)
     except NotAnObjectError as error:
@@ -148,7 +160,7 @@ def change_parts(change: Mapping[str, Any]) -> tuple[str, str, str]:
     """Where, before and after, as people read them."""
     path = dotted(tuple(change["path"]))
     where = f"{change['target']} {path}" if "target" in change else path
-    return where, _shown(change.get("before", ABSENT)), _shown(change.get("after", ABSENT))
+    return where, shown(change.get("before", ABSENT)), shown(change.get("after", ABSENT))
 
 
 def plan_difference(earlier: Sequence[Mapping[str, Any]], later: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -176,5 +188,6 @@ def _difference(place: str, before: Mapping[str, str], after: Mapping[str, str])
         yield f"{place}: was {was}, is now {is_now}"
 
 
-def _shown(value: MaybeJson) -> str:
+def shown(value: MaybeJson) -> str:
+    """A value as people read it."""
     return "(absent)" if value is ABSENT else repr(value)

@@ -120,14 +120,15 @@ def _ticket(ports: Ports, finding: Finding) -> Ticket:
 
 def ticket_text(ports: Ports, finding: Finding) -> str:
     """What, where, since when, who, risk, why no machine fixed it, and how a person does."""
-    rule = next((rule for rule in ports.rules if rule.id == finding.rule_id), None)
+    rules = () if finding.rollback else ports.rules  # how to fix a drift is no help in bringing it back
+    rule = next((rule for rule in rules if rule.id == finding.rule_id), None)
     lines = [
         *(_observed(finding) if finding.observed else ()),
         f"What: {finding.summary}",
         *(f"  {name}: {_told(value)}" for name, value in finding.evidence.items() if value),
         f"Where: {finding.hub}",
         f"Since: {finding.first_seen:%Y-%m-%d %H:%M:%S} UTC, seen {finding.occurrences} time(s)",
-        f"Who changed it: {finding.actor or 'not known; no event told'}",
+        f"Who {'asks for' if finding.rollback else 'changed'} it: {finding.actor or 'not known; no event told'}",
         f"Why no machine fixed it: {finding.history[-1].reason}",
     ]
     if finding.obstacle and finding.obstacle.retry_at:

@@ -16,6 +16,7 @@ from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy
 from hubwarden.domain.receipt import Receipt
+from hubwarden.domain.remediation import Remediation
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.severity import Severity
 from hubwarden.service.messages import Message, Queue
@@ -157,13 +158,15 @@ class PolicyEdit:
     """What becomes of one shared access policy, by its name (compared without case).
 
     ``expected`` are the rights that it must still have. ``rights`` None removes it;
-    ``new_keys`` gives it new keys.
+    ``new_keys`` gives it new keys. Only one that ``restores`` may give it rights that it does not have, or make it
+    anew with new keys where ``expected`` is None: then it must not be there.
     """
 
     name: str
-    expected: frozenset[str]
+    expected: frozenset[str] | None
     rights: frozenset[str] | None
     new_keys: bool = False
+    restores: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +336,26 @@ class FindingStore(Protocol):
 
     def waiting(self) -> AsyncIterator[Finding]:
         """The findings whose ticket is due and in trouble."""
+        ...
+
+
+class Remediations(Protocol):
+    """What is kept of each write. Every method raises StorageUnavailableError where the table does not answer."""
+
+    async def keep(self, remediation: Remediation) -> None:
+        """Keep it, whatever was kept of it before, and return once it is stored."""
+        ...
+
+    async def find(self, hub: HubId, remediation_id: str) -> Remediation | None:
+        """What is kept of this write to this hub."""
+        ...
+
+    def everything(self) -> AsyncIterator[Remediation]:
+        """All that is kept."""
+        ...
+
+    async def forget(self, before: datetime) -> None:
+        """Drop what was written before then (UTC)."""
         ...
 
 
@@ -554,6 +577,7 @@ class Ports:
     graveyard: Graveyard
     lists: Lists
     tickets: TicketSystem
+    remediations: Remediations
     clock: Clock
     policy: Policy
     rules: Sequence[Rule]

@@ -12,6 +12,7 @@ from hubwarden.domain.decision import Action, Decision, decide
 from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, Proposal, State, Step, finding_id
 from hubwarden.domain.jsons import Json
 from hubwarden.domain.plan import PlanError, plan_difference
+from hubwarden.domain.rollback import unread
 from hubwarden.domain.rule import Mode, Rule
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Snapshot
@@ -22,6 +23,7 @@ from hubwarden.service.ledger import enter
 from hubwarden.service.observe import active_rules, busy
 from hubwarden.service.planning import proposed
 from hubwarden.service.ports import Ports, Stored
+from hubwarden.service.rollback import changes_of, proposed_rollback, why_over
 
 
 log = logging.getLogger(__name__)
@@ -173,7 +175,9 @@ def _updates(
         else:
             yield _Update(before, before.value, "")
     for id_, stored in known.items():
-        if id_ not in drifts:
+        if stored.value.rollback is not None:
+            yield _of_rollback(ports, snapshot, stored)
+        elif id_ not in drifts:
             yield _unseen(ports, stored, snapshot, verdicts.get(stored.value.rule_id, ()), cause)
 
 
@@ -190,6 +194,28 @@ def _unseen(
         return _Update(stored, finding, "")
     reason = f"{cause.why}: the hub no longer shows it"
     return _Update(stored, finding.after(Event.CLEARED, at=snapshot.taken_at, reason=reason), reason)
+
+
+def _of_rollback(ports: Ports, snapshot: Snapshot, stored: Stored[Finding]) -> _Update:
+    """A rollback is no drift: it is asked about for as long as the hub is as the fix left it."""
+    finding, same = stored.value, _Update(stored, stored.value, "")
+    assert finding.rollback is not None
+    settled = finding.state in IN_FLIGHT | {State.RESOLVED} or finding.judged_at > snapshot.taken_at
+    if settled or busy(snapshot) or unread(snapshot, changes_of(finding.rollback)):
+        return same
+    over = why_over(ports, snapshot, finding)
+    if over is not None:
+        return _Update(stored, finding.after(Event.CLEARED, at=snapshot.taken_at, reason=over), over)
+    if finding.state is State.TICKETED:
+        return same
+    try:
+        proposal = proposed_rollback(ports, snapshot, finding.rollback)
+    except PlanError as error:
+        decision = Decision(Action.TICKET, f"the rollback cannot be planned: {error}")
+    else:
+        wish = Decision(Action.ASK, f"{finding.rollback.by} asks for it, and a rollback needs an approval")
+        finding, decision = _with_proposal(ports, finding, proposal, wish)
+    return _entered(ports, stored, finding, decision)
 
 
 def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Cause) -> Finding:
@@ -248,6 +274,11 @@ def _decided(
         finding, decision = with_plan(ports, snapshot, finding, drift, decision)
     elif ports.policy.observes:
         finding = replace(finding, proposal=None)  # what was asked before would not be done now
+    return _entered(ports, before, finding, decision)
+
+
+def _entered(ports: Ports, before: Stored[Finding] | None, finding: Finding, decision: Decision) -> _Update:
+    now = ports.clock.now()
     decided = finding.after(Event(decision.action.value), at=now, reason=decision.reason)
     if decided.state is finding.state:
         return _Update(before, finding, "")
@@ -281,6 +312,12 @@ def _put_to_people(
         proposal = proposed(ports, snapshot, finding, drift)
     except PlanError as error:
         return finding, Decision(Action.TICKET, f"{decision.reason}; but no plan could be made: {error}")
+    return _with_proposal(ports, finding, proposal, decision)
+
+
+def _with_proposal(
+    ports: Ports, finding: Finding, proposal: Proposal, decision: Decision
+) -> tuple[Finding, Decision]:
     approval = finding.approval
     if approval is not None and approval.digest == proposal.digest:
         return finding, Decision(Action.FIX, f"approved by {approval.by}: {approval.reason}")

@@ -376,6 +376,44 @@ class FakeChannel:
         pass
 
 
+class FakeRemediations:
+    """Remediations. Turn ``down`` and storage does not answer."""
+
+    def __init__(self, gates, log):
+        self.gates, self.log = gates, log
+        self.kept = {}
+        self.down = False
+
+    @gated
+    async def keep(self, remediation):
+        self._check()
+        self.kept[remediation.id] = remediation
+        self.log.append(("kept", remediation.id, remediation.outcome))
+
+    @gated
+    async def find(self, hub, remediation_id):
+        self._check()
+        found = self.kept.get(remediation_id)
+        return found if found is not None and found.hub == hub else None
+
+    async def everything(self):
+        self._check()
+        for remediation in list(self.kept.values()):
+            yield remediation
+
+    async def forget(self, before):
+        self.kept = {id_: one for id_, one in self.kept.items() if one.at >= before}
+
+    def _check(self):
+        if self.down:
+            raise StorageUnavailableError("table hubwardenremediations does not answer")
+
+    @property
+    def all(self):
+        """The newest first."""
+        return sorted(self.kept.values(), key=lambda one: one.at, reverse=True)
+
+
 class FakeTickets:
     def __init__(self, gates, log):
         self.gates, self.log = gates, log
@@ -571,7 +609,6 @@ class FakeHubs:
 
     @gated
     async def put_hub(self, hub, body, *, etag, policies=()):
-        assert policies == ()
         self.calls.append(("put", hub))
         self.log.append(("put", hub.name, etag))
         self.world.check_allowed(hub, body, etag)
@@ -727,6 +764,7 @@ class World:
         self.graveyard = FakeGraveyard(self.gates)
         self.tickets = FakeTickets(self.gates, self.log)
         self.lists = FakeLists(self.gates)
+        self.remediations = FakeRemediations(self.gates, self.log)
         self.outbox = None
         self.channels = {}
         self.links = None
@@ -745,7 +783,7 @@ class World:
             hubs=self.hubs, findings=self.findings, records=self.records, work=self.work, audit=self.audit,
             graveyard=self.graveyard, lists=self.lists, tickets=self.tickets, clock=self.clock, policy=self.policy,
             rules=self.rules, remediators=self.remediators, timings=self.timings, outbox=self.outbox,
-            channels=self.channels, links=self.links,
+            channels=self.channels, links=self.links, remediations=self.remediations,
         )  # fmt: skip
 
     # --- what must never happen, looked at while it would
@@ -761,6 +799,13 @@ class World:
         told = [line for line in self.audit.of("write") if line["hub"] == hub.path and line["etag"] == etag]
         if not told or told[-1]["outcome"] != "about to be sent":
             self.violations.append(f"a write of {hub} without an audit line")
+        kept = [(self.remediations.kept.get(claim.attempt.remediation), claim) for claim in claims]
+        if not all(one is not None and one.plan == claim.attempt.digest for one, claim in kept):
+            self.violations.append(f"a write of {hub} of which nothing is kept")
+        for finding in claims:
+            held = [f for f in self.findings.all if finding.rollback and f.id in finding.rollback.findings]
+            if finding.rollback and (not held or any(f.hold is None for f in held)):
+                self.violations.append(f"a rollback of {hub} that the next sweep would undo")
         verifies = [m for m in self.work.of(VerifyMessage) if m.hub == hub.path]
         if not any(claim.attempt.digest == message.digest for claim in claims for message in verifies):
             self.violations.append(f"a write of {hub} that nobody would look after")
@@ -768,6 +813,8 @@ class World:
             self.violations.append(f"a write of {hub}, which is not watched")
 
     def check_effective(self, hub):
+        if any(f.rollback and f.state is State.EXECUTING for f in self.findings.all if f.hub == hub):
+            return
         if self.compliant_before(hub):
             self.violations.append(f"{hub} was compliant and was written")
         put = self.hubs.effective[-1]
@@ -886,7 +933,12 @@ class World:
 
     # --- what one looks at
     def finding(self, hub=HUB, rule="tls-minimum"):
-        found = [f for f in self.findings.all if f.hub == hub and f.rule_id == rule]
+        found = [f for f in self.findings.all if f.hub == hub and f.rule_id == rule and f.rollback is None]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+    def rollback(self, hub=HUB):
+        found = [f for f in self.findings.all if f.hub == hub and f.rollback is not None]
         assert len(found) <= 1
         return found[0] if found else None
 

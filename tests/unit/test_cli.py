@@ -61,7 +61,7 @@ class Desk:
         service = Closing(
             env, hubs=world.hubs, findings=world.findings, records=world.records, work=world.work,
             audit=world.audit, graveyard=world.graveyard, lists=world.lists, tickets=world.tickets,
-            clock=world.clock, rules=world.rules, remediators=world.remediators,
+            remediations=world.remediations, clock=world.clock, rules=world.rules, remediators=world.remediators,
         )  # fmt: skip
         self.composed.append(service)
         return service

@@ -72,7 +72,8 @@ def composed(tmp_path):
             {"HUBWARDEN_POLICY": str(path), "AzureWebJobsStorage": "UseDevelopmentStorage=true"},
             credential=credential or FakeCredential(), hubs=world.hubs, findings=world.findings,
             records=world.records, work=world.work, audit=world.audit, graveyard=world.graveyard,
-            lists=world.lists, tickets=world.tickets, clock=world.clock, rules=rules,
+            lists=world.lists, tickets=world.tickets, remediations=world.remediations, clock=world.clock,
+            rules=rules,
         )  # fmt: skip
         return service, world
 
@@ -328,3 +329,16 @@ def test_settings_are_read_or_refused(env):
         assert timedelta(seconds=45) <= Settings.read(env).claim <= timedelta(hours=1)
     except SettingsError as error:
         assert str(error).isprintable() or "'" in str(error)  # noqa: PT017
+
+
+async def test_a_sweep_drops_what_is_too_old_to_be_rolled_back(composed):
+    service, world = composed(GOOD)
+    world.hubs.add()
+    await world.drift()
+    await world.run()
+    assert len(world.remediations.all) == 1
+    await service.on_sweep()
+    assert len(world.remediations.all) == 1
+    world.clock.turn(days=91)
+    await service.on_sweep()
+    assert world.remediations.all == []

@@ -105,6 +105,7 @@ async def test_the_audit_line_names_plan_changes_and_findings():
     assert told == {
         "hub": HUB.path,
         "plan": attempt.digest,
+        "remediation": attempt.remediation,
         "etag": attempt.etag,
         "changes": [
             {"path": list(TLS), "rule": "tls-minimum", "before": "1.0", "after": "1.2"}
