@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from hubwarden.adapters.azure.identity import make_credential, own_identity
 from hubwarden.adapters.azure.read_only import ReadOnlyHubs
 from hubwarden.adapters.ncrontab import next_due
 from hubwarden.adapters.notify.make import make_channels
+from hubwarden.adapters.policy_file import PolicyFile
 from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.audit import BlobAudit
 from hubwarden.adapters.storage.findings import TableFindings
@@ -36,7 +38,7 @@ from hubwarden.domain.census import CensusSettings
 from hubwarden.domain.channels import Notify
 from hubwarden.domain.finding import Actor
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.policy import Policy, PolicyError, check_policy
+from hubwarden.domain.policy import Policy
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.snapshot import Facet
 from hubwarden.domain.targets import Tickets
@@ -162,19 +164,66 @@ class Hubwarden:
         self.audit_reader: AuditReader = audit_reader or BlobTrail(account)
         self._graveyard = graveyard or BlobGraveyard(account, self._clock)
         self._lists = lists or BlobLists(account)
-        self._policy, self._policy_problems = _read_policy(self.settings, rules, self._clock)
-        targets = self._policy.tickets if self._policy else Tickets()
-        self._tickets = tickets or make_tickets(targets, env, BuiltinTickets(account))
         self._remediations = remediations or TableRemediations(account)
+        self._env, self._given_tickets, self._given_channels = env, tickets, channels
         self._outbox = outbox or TableOutbox(account)
-        notify = self._policy.notify if self._policy else Notify()
-        self._channels = make_channels(notify, env, self._token) if channels is None else channels
+        self._old_tickets: list[TicketSystem] = []
+        self._old_channels: list[Channel] = []
+        self._file = PolicyFile(self.settings.policy_file, rules, self._clock)
+        found = self._file.look(first=True)
+        self._tickets = self._make_tickets(found.tickets if found else Tickets())
+        self._channels = self._make_channels(found.notify if found else Notify())
+        if found is not None:
+            self._file.keep(found)
         self._nonces = nonces or TableNonces(account)
         self._own: Actor | None = None
         if self._policy_problems:
             log.log(
                 logging.WARNING if self._policy else logging.ERROR, "the policy file:\n%s", self._policy_problems
             )
+
+    @property
+    def _policy(self) -> Policy | None:
+        return self._file.policy
+
+    @property
+    def _policy_problems(self) -> str:
+        return self._file.problems
+
+    def _make_tickets(self, targets: Tickets) -> TicketSystem:
+        return self._given_tickets or make_tickets(targets, self._env, BuiltinTickets(self._account))
+
+    def _make_channels(self, notify: Notify) -> Mapping[str, Channel]:
+        return (
+            make_channels(notify, self._env, self._token) if self._given_channels is None else self._given_channels
+        )
+
+    async def _refresh(self) -> None:
+        """Use the policy file as it is by now; one that turned bad changes nothing, and health says so."""
+        before = self._file.problems
+        found = await asyncio.to_thread(self._file.look)
+        if found is not None:
+            self._use(found)
+        if self._file.problems and self._file.problems != before:
+            log.error("%s", self._file.problems)
+
+    def _use(self, policy: Policy) -> None:
+        """Take up a policy. Work that is under way goes on with the one with which it began."""
+        before = self._policy
+        tickets, channels = self._tickets, self._channels
+        if policy.tickets != (before.tickets if before else Tickets()):
+            tickets = self._make_tickets(policy.tickets)
+        if policy.notify != (before.notify if before else Notify()):
+            channels = self._make_channels(policy.notify)
+        if tickets is not self._tickets:
+            self._old_tickets.append(self._tickets)
+        if channels is not self._channels:
+            self._old_channels.extend(self._channels.values())
+        self._tickets, self._channels = tickets, channels
+        self._file.keep(policy)
+        for made in ("_ports", "_door"):
+            self.__dict__.pop(made, None)
+        log.warning("the policy file has changed and is in use as it is now")
 
     @property
     def not_ready(self) -> str | None:
@@ -205,6 +254,7 @@ class Hubwarden:
 
     async def on_sweep(self) -> None:
         """It is time for a sweep."""
+        await self._refresh()
         if self.not_ready is not None:
             log.error("no sweep, the policy file cannot be used:\n%s", self.not_ready)
             await self._no_sweep("policy", self.not_ready)
@@ -228,6 +278,7 @@ class Hubwarden:
 
     async def on_message(self, queue: Queue, text: str) -> None:
         """Do the work that a message asks for. What is no message goes to the poison queue at once."""
+        await self._refresh()
         try:
             message = parse(queue, text)
         except MalformedMessageError as error:
@@ -246,18 +297,22 @@ class Hubwarden:
 
     async def on_page(self, request: Request) -> Answer:
         """Somebody, or a mail scanner, opens the page of a link."""
+        await self._refresh()
         return unavailable("no policy") if self.not_ready else await answered(self._door.show(request))
 
     async def on_decision(self, request: Request) -> Answer:
         """Somebody decides on the page of a link."""
+        await self._refresh()
         return unavailable("no policy") if self.not_ready else await answered(self._door.decide(request))
 
     async def on_webhook(self, request: Request) -> Answer:
         """A program sends somebody's decision."""
+        await self._refresh()
         return unavailable("no policy") if self.not_ready else await answered(self._door.hook(request))
 
     async def on_health(self) -> Mapping[str, Any]:
         """Somebody asks how things are."""
+        await self._refresh()
         warnings = [self._policy_problems] if self._policy and self._policy_problems else []
         return await health(
             self._records,
@@ -299,9 +354,10 @@ class Hubwarden:
     async def close(self) -> None:
         """Close every connection; nothing can be used afterwards."""
         await self._account.close()
-        if isinstance(self._tickets, ForeignTickets):
-            await self._tickets.shut_down()
-        for channel in self._channels.values():
+        for tickets in (self._tickets, *self._old_tickets):
+            if isinstance(tickets, ForeignTickets):
+                await tickets.shut_down()
+        for channel in (*self._channels.values(), *self._old_channels):
             await channel.close()
         if "_arm" in self.__dict__ and isinstance(self._arm, ArmHubs):
             await self._arm.close()
@@ -382,14 +438,3 @@ def _arm_hubs(cloud: Cloud, credential: AsyncTokenCredential) -> ArmHubs:
     behind_proxy = bool(getproxies())
     transport = AioHttpTransport(use_env_settings=behind_proxy, connection_timeout=10, read_timeout=30)
     return ArmHubs(cloud, credential, transport)
-
-
-def _read_policy(settings: Settings, rules: Sequence[Rule], clock: Clock) -> tuple[Policy | None, str]:
-    """The policy, or None; and everything that is wrong with it. A broken file must not stop events coming in."""
-    name = settings.policy_file
-    try:
-        text = name.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return None, f"{name}: cannot be read ({error}); HUBWARDEN_POLICY says where the policy file is"
-    policy, problems = check_policy(text, rules, today=clock.now().date())
-    return policy, str(PolicyError(str(name), problems)) if problems else ""

@@ -30,7 +30,7 @@ async def observe(
     record: HubRecord | None,
     facets: Iterable[Facet] | None = None,
     *,
-    more: Iterable[Facet] = (),
+    also: Iterable[Facet] = (),
 ) -> Snapshot:
     """Read the hub now. What may not be read is an Unread facet with the reason.
 
@@ -43,7 +43,7 @@ async def observe(
         hub: which.
         record: what is remembered of it.
         facets: what to read; by default all that the rules want which are not off.
-        more: what to read besides.
+        also: what to read besides.
 
     Raises:
         HubGoneError: there is no such hub.
@@ -51,14 +51,17 @@ async def observe(
     """
     taken_at = ports.clock.now()
     body = await _body(ports, hub)
-    return await _with_the_rest(ports, Snapshot(hub, taken_at, {Facet.HUB: body}), record, facets, more)
+    snapshot = Snapshot(hub, taken_at, {Facet.HUB: body})
+    asked = wanted(ports, snapshot) if facets is None else facets
+    return await _with_the_rest(ports, snapshot, record, {*asked, *also})
 
 
 async def observe_listed(
     ports: Ports, hub: HubId, body: JsonObject, taken_at: datetime, record: HubRecord | None
 ) -> Snapshot:
     """A snapshot of a body that a list has brought already, with the other facets read now."""
-    return await _with_the_rest(ports, Snapshot(hub, taken_at, {Facet.HUB: body}), record, None)
+    snapshot = Snapshot(hub, taken_at, {Facet.HUB: body})
+    return await _with_the_rest(ports, snapshot, record, wanted(ports, snapshot))
 
 
 def busy(snapshot: Snapshot) -> bool:
@@ -96,13 +99,9 @@ async def _body(ports: Ports, hub: HubId) -> JsonObject | Unread:
 
 
 async def _with_the_rest(
-    ports: Ports,
-    snapshot: Snapshot,
-    record: HubRecord | None,
-    facets: Iterable[Facet] | None,
-    more: Iterable[Facet] = (),
+    ports: Ports, snapshot: Snapshot, record: HubRecord | None, facets: Iterable[Facet]
 ) -> Snapshot:
-    asked = sorted({*(wanted(ports, snapshot) if facets is None else facets), *more} - {Facet.HUB})
+    asked = sorted(set(facets) - {Facet.HUB})
     read: dict[Facet, Any] = {facet: _known(ports, snapshot, record, facet) for facet in asked}
     unknown = [facet for facet in asked if read[facet] is None]
     remembered = frozenset(facet for facet in asked if facet in _KEPT and isinstance(read[facet], Mapping))

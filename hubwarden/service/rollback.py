@@ -261,7 +261,8 @@ async def hold_all(ports: Ports, finding: Finding, known: Sequence[Stored[Findin
     reason = f"rolled back ({rollback.remediation}): {rollback.reason}"
     for stored in (rows[id_] for id_ in rollback.findings):
         if stored.value.hold is None:
-            await enter(ports, stored, _held(stored.value, Hold(rollback.by, ports.clock.now(), reason)), reason)
+            held = _held(stored.value, Hold(rollback.by, ports.clock.now(), reason))
+            await enter(ports, stored, held, held.history[-1].reason)
     return None
 
 

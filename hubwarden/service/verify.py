@@ -46,7 +46,7 @@ async def verify(ports: Ports, message: VerifyMessage) -> None:
     fixes = [await _doubt(ports, fix) if fix.value.state is State.EXECUTING else fix for fix in fixes]
     try:
         record = await ports.records.get(hub)
-        snapshot = await observe(ports, hub, record.value if record else None, more=_facets(fixes))
+        snapshot = await observe(ports, hub, record.value if record else None, also=_facets(fixes))
     except TransientError as error:
         await _wait(ports, message, fixes, str(error), retry_after=error.retry_after)
     except HubGoneError as error:

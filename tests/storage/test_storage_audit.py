@@ -365,6 +365,22 @@ async def test_whatever_keeps_lines_from_being_stored_is_told_to_all(account, cl
     assert [line["kind"] for line in await lines(account)] == ["first", "last"]
 
 
+async def test_who_always_comes_too_late_gives_up(account, other, clock, mocker):
+    mocker.patch("hubwarden.adapters.storage.audit._PATIENCE", 0.5)
+    audit, quicker, append = BlobAudit(account, clock), BlobAudit(other, clock), BlobClient.append_block
+
+    async def too_late(blob, data, **options):
+        if b'"slow"' in data:
+            await quicker.append("quick", {})
+        return await append(blob, data, **options)
+
+    mocker.patch.object(BlobClient, "append_block", autospec=True, side_effect=too_late)
+    with pytest.raises(StorageUnavailableError, match="others were always quicker"):
+        await audit.append("slow", {})
+    assert {line["kind"] for line in await lines(account)} == {"quick"}
+    await whole(account)
+
+
 async def test_a_blob_that_somebody_has_leased_takes_no_line(account, other, clock):
     audit = BlobAudit(account, clock)
     await audit.append("first", {})

@@ -12,10 +12,13 @@ import pytest
 
 from jsonschema import Draft202012Validator
 
+from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.audit import BEGIN, CONTINUED, Entry, Place, chained
 from hubwarden.domain.finding import State
+from hubwarden.service.approve import approve
 from hubwarden.service.bury import bury
 from hubwarden.service.messages import Queue
+from hubwarden.service.rollback import ask_for_rollback
 from tests.unit.audit_schema import KINDS, SCHEMA, what_is_wrong
 from tests.unit.fakes import HUB, START, arm_event
 from tests.unit.test_web_approvals import asked
@@ -23,6 +26,14 @@ from tests.unit.test_web_approvals import asked
 
 DOCS = Path(__file__).parents[2] / "docs"
 VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+async def rolled_back(world):
+    kim, robin = Approver("Kim", Via.COMMAND_LINE), Approver("Robin", Via.COMMAND_LINE)
+    [remediation] = world.remediations.all
+    asked_for = await ask_for_rollback(world.ports, remediation.id, by=kim, reason="the old gateways need it")
+    await approve(world.ports, asked_for.id, plan=asked_for.proposal.digest, by=robin, reason="agreed")
+    await world.run()
 
 
 async def life():
@@ -38,6 +49,7 @@ async def life():
     world.hubs.change(path=("properties", "routing"), value={})
     await world.run()
     assert world.state() is State.RESOLVED
+    await rolled_back(world)
     await bury(Queue.VERIFY, "x", graveyard=world.graveyard, audit=world.audit)
     return world
 

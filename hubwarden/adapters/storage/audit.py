@@ -8,7 +8,7 @@ import random
 import uuid
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date
 from typing import Any, Final
 
@@ -55,13 +55,13 @@ class _Tail:
     torn: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     """An entry on its way, and what became of it."""
 
     entry: Entry
     size: int
-    failure: str | None = field(default=None)
+    failure: str | None = None
 
 
 class BlobAudit:
