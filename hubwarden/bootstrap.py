@@ -26,6 +26,7 @@ from hubwarden.adapters.storage.lists import BlobLists
 from hubwarden.adapters.storage.nonces import TableNonces
 from hubwarden.adapters.storage.outbox import TableOutbox
 from hubwarden.adapters.storage.queues import QueueWork
+from hubwarden.adapters.storage.safety import TableSafety
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.adapters.tickets.foreign import ForeignTickets
 from hubwarden.adapters.tickets.make import make_tickets
@@ -45,6 +46,7 @@ from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.events import Ignored
 from hubwarden.service.expire import expire
+from hubwarden.service.gate import read_kill
 from hubwarden.service.health import health
 from hubwarden.service.messages import (
     CensusMessage,
@@ -56,6 +58,7 @@ from hubwarden.service.messages import (
     RemediateMessage,
     SweepMessage,
     TicketMessage,
+    TurnMessage,
     VerifyMessage,
     parse,
 )
@@ -72,6 +75,7 @@ from hubwarden.service.ports import (
     Nonces,
     Outbox,
     Ports,
+    SafetyStore,
     SweepRecord,
     TicketSystem,
     Timings,
@@ -81,6 +85,7 @@ from hubwarden.service.remediate import remediate
 from hubwarden.service.route_device_event import read_device_event, route_device_event
 from hubwarden.service.route_event import route_event
 from hubwarden.service.sweep import sweep
+from hubwarden.service.turns import turns
 from hubwarden.service.verify import verify
 from hubwarden.settings import Settings
 from hubwarden.web.links import Links
@@ -134,6 +139,7 @@ class Hubwarden:
         outbox: Outbox | None = None,
         channels: Mapping[str, Channel] | None = None,
         nonces: Nonces | None = None,
+        safety: SafetyStore | None = None,
         clock: Clock | None = None,
         rules: Sequence[Rule] = RULES,
         remediators: Mapping[str, Remediator] = REMEDIATORS,
@@ -160,6 +166,7 @@ class Hubwarden:
         notify = self._policy.notify if self._policy else Notify()
         self._channels = make_channels(notify, env, self._token) if channels is None else channels
         self._nonces = nonces or TableNonces(account)
+        self._safety = safety or TableSafety(account)
         self._own: Actor | None = None
         if self._policy_problems:
             log.log(
@@ -256,6 +263,8 @@ class Hubwarden:
             not_ready=self.not_ready,
             warnings=warnings,
             outbox=self._outbox if self._channels else None,
+            safety=self._safety,
+            kill=await read_kill(self._safety, self._clock, setting=self.settings.kill),
         )
 
     @property
@@ -298,6 +307,8 @@ class Hubwarden:
                 await evaluate(self._ports, message)
             case SweepMessage():
                 await sweep(self._ports, message)
+            case TurnMessage():
+                await turns(self._ports)
             case RemediateMessage():
                 await remediate(self._ports, message)
             case VerifyMessage():
@@ -321,6 +332,7 @@ class Hubwarden:
             graveyard=self._graveyard,
             lists=self._lists,
             tickets=self._tickets,
+            safety=self._safety,
             clock=self._clock,
             policy=self._policy,
             rules=self._rules,
@@ -330,6 +342,7 @@ class Hubwarden:
             channels=self._channels,
             links=self._links,
             decide_link=self._decide_link,
+            kill_setting=self.settings.kill,
         )
 
     def _decide_link(self, notice: Notice) -> str | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
 
-from hubwarden.cli import screen, shapes
+from hubwarden.cli import limits, screen, shapes
+from hubwarden.cli.running import TROUBLE, fail, run, words
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.finding import Finding, State
 from hubwarden.domain.hub_id import HubId, NotAHubError
@@ -25,7 +25,6 @@ from hubwarden.service.recount import recount
 
 
 CLEAN: Final = 0
-TROUBLE: Final = 1
 DRIFT: Final = 2
 
 
@@ -45,6 +44,7 @@ _Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with
 app = typer.Typer(
     name="python -m hubwarden.cli", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+limits.register(app)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,7 +76,7 @@ def settings(
         try:
             around.lay_under(settings)
         except CommandError as error:
-            _fail(error)
+            fail(error)
 
 
 @app.command()
@@ -90,13 +90,13 @@ def findings(
 
     Ends with 0 where all is well, 2 where there is drift, 1 where not all could be judged or something is wrong.
     """
-    _run(_findings(context.obj, resolved=all_, output=output))
+    run(_findings(context.obj, resolved=all_, output=output))
 
 
 @app.command()
 def show(context: typer.Context, finding: _FindingId, output: _Output = Output.TABLE) -> None:
     """Show one finding: what was seen, what happened, and the plan that waits for a word."""
-    _run(_show(context.obj, finding, output))
+    run(_show(context.obj, finding, output))
 
 
 @app.command("approve")
@@ -109,13 +109,13 @@ def approve_(
     by: _By = None,
 ) -> None:
     """Say yes to a plan, and have it carried out. Without --plan it is shown, and you are asked."""
-    _run(_approve(context.obj, finding, plan, reason, by))
+    run(_approve(context.obj, finding, plan, reason, by))
 
 
 @app.command("reject")
 def reject_(context: typer.Context, finding: _FindingId, *, plan: _Plan, reason: _Reason, by: _By = None) -> None:
     """Say no to a plan: nothing is fixed unless the drift changes, or goes and comes back."""
-    _run(_reject(context.obj, finding, plan, reason, by))
+    run(_reject(context.obj, finding, plan, reason, by))
 
 
 @app.command()
@@ -124,20 +124,7 @@ def count(
     hub: Annotated[str, typer.Argument(metavar="HUB", help="Its name, or its resource id.")],
 ) -> None:
     """Have a hub's devices counted now, instead of with the next regular count."""
-    _run(_count(context.obj, hub))
-
-
-def _run(work: Coroutine[Any, Any, int]) -> NoReturn:
-    try:
-        code = asyncio.run(work)
-    except CommandError as error:
-        _fail(error)
-    raise typer.Exit(code)
-
-
-def _fail(error: CommandError) -> NoReturn:
-    screen.complain(str(error))
-    raise typer.Exit(TROUBLE)
+    run(_count(context.obj, hub))
 
 
 async def _findings(around: Surroundings, *, resolved: bool, output: Output) -> int:
@@ -173,7 +160,7 @@ async def _approve(around: Surroundings, finding_id: str, plan: str, reason: str
     decider = around.decider(by)
     async with around.service() as service:
         seen = plan or _asked_for(around, await _found(service.ports, finding_id))
-        finding = await approve(service.ports, finding_id, plan=seen, by=decider, reason=_words(reason))
+        finding = await approve(service.ports, finding_id, plan=seen, by=decider, reason=words(reason))
     if finding.state is State.AWAITING_APPROVAL:
         typer.echo(f"agreed to by {screen.plain(str(decider))}: it waits for somebody else to agree too")
         return CLEAN
@@ -198,7 +185,7 @@ def _asked_for(around: Surroundings, finding: Finding) -> str:
 async def _reject(around: Surroundings, finding_id: str, plan: str, reason: str, by: str | None) -> int:
     decider = around.decider(by)
     async with around.service() as service:
-        finding = await reject(service.ports, finding_id, plan=plan, by=decider, reason=_words(reason))
+        finding = await reject(service.ports, finding_id, plan=plan, by=decider, reason=words(reason))
     typer.echo(f"rejected by {screen.plain(str(decider))}: {finding.hub.name} is left as it is")
     return CLEAN
 
@@ -229,13 +216,6 @@ async def _hub(ports: Ports, name: str) -> HubId:
             if record.hub.name == name.lower():
                 return record.hub
     raise CommandError(f"no hub named {name} is known: a sweep has to find it first, or give its resource id")
-
-
-def _words(reason: str) -> str:
-    words = " ".join(reason.split())
-    if not words:
-        raise CommandError("the reason is empty: it is kept with the finding, so say one")
-    return words
 
 
 def _print(content: JsonObject) -> None:

@@ -53,6 +53,10 @@ def show_overview(overview: Overview) -> None:
         out.print(_findings(overview.findings))
     else:
         out.print("No drift is known.")
+    held = [finding for finding in overview.findings if finding.state is State.HELD]
+    if held:
+        out.print(Text("\nHeld", style="bold"))
+        out.print(_held(held))
     if overview.not_judged:
         out.print(Text("\nNot judged", style="bold"))
         out.print(_not_judged(overview))
@@ -102,6 +106,14 @@ def _findings(findings: Sequence[Finding]) -> Table:
         since = Text(f"{finding.first_seen.astimezone(UTC):%Y-%m-%d %H:%M}")
         seen = Text(str(finding.occurrences))
         table.add_row(Text(finding.id), severity, *(Text(plain(cell)) for cell in cells), since, seen)
+    return table
+
+
+def _held(findings: Sequence[Finding]) -> Table:
+    """Why nothing is done for now about these."""
+    table = _grid(width=2)
+    for finding in findings:
+        table.add_row(Text(finding.id), Text(plain(finding.history[-1].reason)))
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from hubwarden.domain.finding import Finding, Proposal
+from hubwarden.domain.finding import Finding, Proposal, State
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.service.overview import Overview
 
@@ -42,6 +42,7 @@ def of_finding(finding: Finding) -> JsonObject:
         "first_seen": finding.first_seen.isoformat(),
         "last_seen": finding.last_seen.isoformat(),
         "occurrences": finding.occurrences,
+        "held": finding.history[-1].reason if finding.state is State.HELD else None,
         "plan": None if finding.proposal is None else finding.proposal.digest,
     }
 

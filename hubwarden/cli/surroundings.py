@@ -16,6 +16,7 @@ from hubwarden.bootstrap import Hubwarden, PolicyUnusableError
 from hubwarden.domain.approval import Approver, Via
 from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYoursError
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
+from hubwarden.service.operate import NotHeldError
 from hubwarden.service.recount import NotCountedError
 
 
@@ -59,6 +60,7 @@ class Surroundings:
             NotAskedError,
             NotYoursError,
             NotCountedError,
+            NotHeldError,
         ) as error:
             raise CommandError(str(error)) from None
         finally:

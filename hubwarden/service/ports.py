@@ -11,6 +11,7 @@ from hubwarden.domain import message as notices
 from hubwarden.domain.finding import Actor, Finding, Trouble
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
+from hubwarden.domain.limits import Kill, Ledger, Standing
 from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy
 from hubwarden.domain.rule import Remediator, Rule
@@ -330,6 +331,10 @@ class FindingStore(Protocol):
         """The findings whose ticket is due and in trouble."""
         ...
 
+    def limited(self) -> AsyncIterator[Finding]:
+        """The findings that a limit holds."""
+        ...
+
 
 class HubStore(Protocol):
     """What is remembered of hubs, and of sweeps."""
@@ -352,6 +357,10 @@ class HubStore(Protocol):
 
     def of_subscription(self, subscription: str) -> AsyncIterator[HubRecord]:
         """The records of a subscription's hubs."""
+        ...
+
+    async def standing(self, rule_id: str, watched: Callable[[HubId], bool]) -> Standing:
+        """How many of the watched hubs were looked at, and which of them drifted of this rule at the last look."""
         ...
 
     async def add_sweep(self, sweep: SweepRecord) -> None:
@@ -504,6 +513,26 @@ class Nonces(Protocol):
         ...
 
 
+class SafetyStore(Protocol):
+    """The kill switch, and what counts for limits. Every method raises StorageUnavailableError."""
+
+    async def kill(self) -> Stored[Kill] | None:
+        """The kill switch as it was thrown last; None where it never was."""
+        ...
+
+    async def save_kill(self, kill: Kill, etag: str | None) -> str:
+        """Write as FindingStore.save does."""
+        ...
+
+    async def ledger(self) -> Stored[Ledger] | None:
+        """What was done lately; None where nothing was."""
+        ...
+
+    async def save_ledger(self, ledger: Ledger, etag: str | None) -> str:
+        """Write as FindingStore.save does."""
+        ...
+
+
 class Clock(Protocol):
     """The time, so that tests can turn it."""
 
@@ -537,6 +566,7 @@ class Ports:
     graveyard: Graveyard
     lists: Lists
     tickets: TicketSystem
+    safety: SafetyStore
     clock: Clock
     policy: Policy
     rules: Sequence[Rule]
@@ -548,6 +578,8 @@ class Ports:
     channels: Mapping[str, Channel] = field(default_factory=dict)
     decide_link: Callable[[Notice], str | None] = lambda _: None
     """The page on which a person decides what a notice asks, where there is one."""
+    kill_setting: bool = False
+    """Whether the kill switch is on by an app setting."""
 
     def rule(self, rule_id: str) -> Rule:
         """The rule of this id, which exists."""

@@ -14,6 +14,7 @@ from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.service.errors import HubGoneError, TransientError
 from hubwarden.service.evaluate import bury_hub, follow_up, remember, stays_away
 from hubwarden.service.fingerprint import changed_since, member_of
+from hubwarden.service.gate import note_outcome
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import VerifyMessage
 from hubwarden.service.observe import busy, observe
@@ -69,6 +70,8 @@ async def _conclude(
         return
     still_there = [fix for fix in fixes if seen.drift_of(fix.value) is not None]
     why = await _verified(ports, fixes, snapshot, expected=not still_there)
+    if not still_there:
+        await note_outcome(ports, message.digest)
     for fix in still_there:
         await _still_there(ports, fix)
     look = await reconcile(ports, snapshot, Cause(why, verifies=message.digest))
@@ -146,6 +149,8 @@ async def _still_there(ports: Ports, fix: Stored[Finding]) -> None:
         reason = f"{last.written_by or 'somebody'} wrote the hub after our fix, and the drift is back"
         again = finding.after(Event.OVERTAKEN, at=ports.clock.now(), reason=reason)
         again = replace(again, actor=last.written_by or finding.actor)
+        if last.written_by is not None:
+            again = again.blaming(last.written_by, last.written_at)
         await enter(ports, fix, again, reason)
         return
     reason = (
