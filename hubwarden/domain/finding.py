@@ -18,7 +18,7 @@ from hubwarden.domain.severity import Severity
 
 HISTORY_KEPT: Final = 50
 DEEDS_KEPT: Final = 10
-FIXES_KEPT: Final = 20
+FIXES_KEPT: Final = 50
 
 
 class State(StrEnum):

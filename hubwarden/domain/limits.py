@@ -56,7 +56,7 @@ class Share(_Section):
 class Breaker(_Section):
     """When a fix of ours is undone again and again."""
 
-    fixes: int = Field(3, ge=1, le=10, strict=True, description="So many automatic fixes of one rule on one hub.")
+    fixes: int = Field(3, ge=1, le=50, strict=True, description="So many automatic fixes of one rule on one hub.")
     hours: int = Field(24, ge=1, le=168, strict=True, description="Within so many hours.")
 
 
@@ -129,9 +129,14 @@ class Asked:
     drifting: int
     watched: int
 
+    def has_grown(self, drifting: int) -> bool:
+        """Whether so many more drift by now that it is worth writing down."""
+        return drifting * 4 >= self.drifting * 5
+
     def __str__(self) -> str:
         return (
-            f"{self.drifting} of {self.watched} hubs drift of {self.rule_id}: a migration, or a broken rule? "
+            f"at least {self.drifting} of {self.watched} hubs drift of {self.rule_id}: "
+            "a migration, or a broken rule? "
             f"Nothing is fixed by itself until `release --rule {self.rule_id}`"
         )
 
@@ -389,7 +394,7 @@ def told_deeds(deeds: Sequence[Deed]) -> str:
 
 def mark(hub: HubId) -> str:
     """A short name of a hub, so that a row holds many."""
-    return hashlib.sha256(hub.path.encode()).hexdigest()[:12]
+    return hashlib.sha256(hub.path.encode()).hexdigest()[:10]
 
 
 def uncovered(hubs: Collection[HubId], released: Released | None, now: datetime) -> frozenset[HubId]:

@@ -38,6 +38,8 @@ class Kind(StrEnum):
     CLEARED = "cleared"
     """The drift is gone without a fix of ours."""
     CAME_BACK = "came_back"
+    HELD = "held"
+    """A limit holds it, and somebody must act: told once for all that the limit holds."""
 
 
 OUTCOMES: Final = frozenset({
@@ -57,6 +59,7 @@ _TITLES: Final[Mapping[Kind, str]] = {
     Kind.FIXED: "Fixed and verified",
     Kind.CLEARED: "Gone without a fix of ours",
     Kind.CAME_BACK: "Drift came back",
+    Kind.HELD: "Held until somebody decides",
 }
 
 _OF_EVENTS: Final[Mapping[Event, Kind]] = {
@@ -155,7 +158,8 @@ def _steps(finding: Finding) -> Iterator[tuple[Step, Kind | None]]:
     """The finding's steps, and what each of them tells."""
     state: State | None = None
     for step in finding.history:
-        yield step, _kind(state, step)
+        called = step.event is Event.HOLD and finding.calls_people and step is finding.history[-1]
+        yield step, Kind.HELD if called else _kind(state, step)
         state = step.state
 
 

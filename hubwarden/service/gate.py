@@ -76,13 +76,11 @@ async def _with_share(ports: Ports, gate: Gate, hub: HubId, rule: str) -> Gate:
             await change(ports, lambda ledger: without_question(ledger, rule))
         return gate
     asked = Asked(rule, hub, gate.now, len(standing.drifting), standing.watched)
-    ledger = gate.ledger
-    if rule not in ledger.asked:
-        ledger = await change(ports, lambda ledger: _with_question(ledger, asked))
-        if ledger.asked[rule] == asked:
-            log.error("%s", asked)
-    # Who asks stays who asked first; how many drift is told as it is now.
-    return replace(gate, asked={**gate.asked, rule: replace(asked, hub=ledger.asked[rule].hub)})
+    known = gate.ledger.asked.get(rule)
+    if known is None or known.has_grown(asked.drifting):
+        known = (await change(ports, lambda ledger: _with_question(ledger, asked))).asked[rule]
+        log.log(logging.ERROR if known.at == asked.at else logging.WARNING, "%s", asked)
+    return replace(gate, asked={**gate.asked, rule: replace(asked, hub=known.hub)})
 
 
 async def standing_of(ports: Ports, ledger: Ledger, rule: str, also: HubId | None = None) -> Standing:
@@ -149,6 +147,9 @@ def without_question(ledger: Ledger, rule: str) -> Ledger:
 
 
 def _with_question(ledger: Ledger, asked: Asked) -> Ledger:
-    return (
-        ledger if asked.rule_id in ledger.asked else replace(ledger, asked={**ledger.asked, asked.rule_id: asked})
-    )
+    """The ledger with this question; who asked first stays who asks, and how many drift is brought up to date."""
+    known = ledger.asked.get(asked.rule_id)
+    if known is not None and not known.has_grown(asked.drifting):
+        return ledger
+    question = asked if known is None else replace(known, drifting=asked.drifting, watched=asked.watched)
+    return replace(ledger, asked={**ledger.asked, asked.rule_id: question})

@@ -12,6 +12,7 @@ import pytest
 
 from hubwarden.domain.finding import Limit, State
 from hubwarden.domain.limits import HOUR, Kill
+from hubwarden.domain.message import Kind
 from hubwarden.service import operate
 from hubwarden.service.approve import approve
 from hubwarden.service.errors import (
@@ -24,7 +25,7 @@ from hubwarden.service.errors import (
 from hubwarden.service.gate import kill_switch
 from hubwarden.service.messages import RemediateMessage, TurnMessage
 from hubwarden.service.turns import take, turns
-from tests.unit.fakes import HUB, SOMEBODY, START, SUB2, World, ask, hub_id
+from tests.unit.fakes import HUB, SOMEBODY, START, SUB2, FakeChannel, FakeOutbox, World, ask, hub_id
 from tests.unit.test_service_approve import ROBIN
 
 
@@ -393,6 +394,7 @@ async def test_forty_of_fifty_hubs_drift_at_once_one_question_no_fix_then_the_co
     await world.live(hours=5)
     assert world.hubs.count("put") == 0
     assert len(world.tickets.tickets) == 1
+    assert 32 < world.safety.rows["ledger"].value.asked["tls-minimum"].drifting <= 40
     released = await operate.release_rule(world.ports, "tls-minimum", by="robin")
     assert len(released.hubs) == 40
     await world.live(hours=1)
@@ -437,7 +439,7 @@ async def test_one_after_another_within_the_hour_counts_as_at_once():
 
 
 async def test_few_hubs_and_small_shares_are_drift():
-    world, hubs, _ = await many(50, 10)
+    world, _hubs, _ = await many(50, 10)
     await world.run(until=timedelta(minutes=10))
     assert states(world) == {State.RESOLVED: 10}
     world, _hubs, _ = await many(4, 4)
@@ -652,3 +654,62 @@ async def test_turns_are_harmless_to_repeat():
     await world.run(until=timedelta(minutes=10))
     assert len(world.hubs.effective) == 2
     assert len(world.work.of(TurnMessage)) >= 1
+
+
+# --- one message, not forty
+
+
+def told(world):
+    world.outbox, world.channels = FakeOutbox(world.gates, world.log), {"ops": FakeChannel()}
+    return world.channels["ops"]
+
+
+NOTIFY = (
+    "notify:\n  allowed_hosts: [hooks.example.com]\n"
+    "  channels: {ops: {kind: webhook, url: 'https://hooks.example.com/x'}}\n  routes: [{channels: [ops]}]\n"
+)
+
+
+async def test_forty_of_fifty_hubs_are_one_message():
+    world = World(more=NOTIFY)
+    channel = told(world)
+    _, some = fleet(world, 50, drifting=40)
+    await world.sweep()
+    for hub in some:
+        await world.event(world.hubs.change(hub))
+    await world.live(hours=3)
+    assert [message.kind for message in channel.sent] == [Kind.HELD]
+    [message] = channel.sent
+    assert message.title.startswith("Held until somebody decides: tls-minimum on ")
+    assert "50 hubs drift of tls-minimum: a migration, or a broken rule?" in "\n".join(message.lines)
+    assert world.hubs.count("put") == 0
+
+
+async def test_what_is_always_changed_back_is_a_message():
+    world = World(more=NOTIFY)
+    channel = told(world)
+    world.hubs.add()
+    await flapping(world)
+    assert [message.kind for message in channel.sent].count(Kind.HELD) == 1
+    assert "changed back each time by Jo Doe" in "\n".join(channel.sent[-1].lines)
+
+
+async def test_what_only_waits_for_its_turn_is_no_message():
+    world = World(more=NOTIFY + limits("per_hour: {in_all: 1}", NO_SHARE))
+    channel = told(world)
+    _, some = fleet(world, 3, drifting=3)
+    await world.sweep()
+    for hub in some:
+        await world.event(world.hubs.change(hub))
+    await world.live(hours=1)
+    assert Kind.HELD not in [message.kind for message in channel.sent]
+
+
+async def test_hubs_that_are_fewer_by_now_get_their_turn_without_a_word():
+    world, _, some = await many(50, 40)
+    await world.run()
+    for hub in some[5:]:
+        await world.event(world.hubs.change(hub, value="1.2"))
+    await world.live(hours=1)
+    assert states(world) == {State.RESOLVED: 40}
+    assert len(world.hubs.effective) == 5
