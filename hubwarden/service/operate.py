@@ -130,7 +130,7 @@ async def release(ports: Ports, finding_id: str, *, by: str) -> Finding:
             after = finding.after(Event.FREE, at=now, reason=told)
         else:
             after = finding.noting(Event.FREE, at=now, reason=told)
-        return replace(after, hold=None, fixes=())
+        return replace(after, hold=None)
 
     finding = await _rewritten(ports, finding_id, freed)
     await _forget_fixes(ports, finding.hub, finding.rule_id)

@@ -6,13 +6,15 @@ import asyncio
 import random
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from hubwarden.domain.finding import Limit, State
+from hubwarden.domain.finding import Finding, Limit, State
 from hubwarden.domain.limits import HOUR, Kill
 from hubwarden.domain.message import Kind
+from hubwarden.domain.severity import Severity
 from hubwarden.service import operate
 from hubwarden.service.approve import approve
 from hubwarden.service.errors import (
@@ -24,6 +26,8 @@ from hubwarden.service.errors import (
 )
 from hubwarden.service.gate import kill_switch
 from hubwarden.service.messages import RemediateMessage, TurnMessage
+from hubwarden.service.ports import Stored
+from hubwarden.service.remediate import _within_limits
 from hubwarden.service.turns import take, turns
 from tests.unit.fakes import HUB, SOMEBODY, START, SUB2, FakeChannel, FakeOutbox, World, ask, hub_id
 from tests.unit.test_service_approve import ROBIN
@@ -88,6 +92,16 @@ async def test_while_the_switch_is_on_nothing_is_written_and_nothing_is_lost():
     assert world.state() is State.RESOLVED
     assert len(world.hubs.effective) == 1
     safe(world)
+
+
+async def test_sweeps_do_not_pile_up_work_while_the_switch_is_on():
+    world = World()
+    world.hubs.add()
+    await world.drift()
+    await world.handle(world.work.letters.pop(0).message)
+    await killed(world)
+    await world.live(hours=3)
+    assert len(world.work.of(RemediateMessage)) == 1
 
 
 async def test_a_new_drift_is_held_and_says_who_threw_the_switch_and_goes_on_after_resume():
@@ -351,6 +365,18 @@ async def test_what_a_person_approved_does_not_count():
     assert states(world) == {State.RESOLVED: 4}
     assert world.safety.rows["ledger"].value.slots == ()
     assert not any(finding.fixes for finding in world.findings.all)
+
+
+async def test_what_a_person_approved_goes_on_where_another_drift_of_the_rule_waits():
+    world = World(more=limits("per_hour: {in_all: 1}", NO_SHARE))
+    approved, alone = (
+        Stored(Finding(HUB, "sas-policies", name, Severity.HIGH, "d", START, START, state=State.APPROVED), None)
+        for name in ("approved", "alone")
+    )
+    await take(world.ports, [replace(alone.value, hub=hub_id("other"))])
+    slots, fixable = await _within_limits(world.ports, [approved, alone], {alone.value.id})
+    assert (slots, fixable) == ((), [approved])
+    assert [finding.subject for finding in world.findings.all if finding.state is State.HELD] == ["alone"]
 
 
 async def test_fifty_takers_at_once_get_ten_slots():
