@@ -30,6 +30,7 @@ from hubwarden.adapters.storage.nonces import TableNonces
 from hubwarden.adapters.storage.outbox import TableOutbox
 from hubwarden.adapters.storage.queues import QueueWork
 from hubwarden.adapters.storage.remediations import TableRemediations
+from hubwarden.adapters.storage.safety import TableSafety
 from hubwarden.adapters.storage.trail import BlobTrail
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.adapters.tickets.foreign import ForeignTickets
@@ -50,6 +51,7 @@ from hubwarden.service.evaluate import evaluate
 from hubwarden.service.events import Ignored
 from hubwarden.service.exemptions import tell_ends
 from hubwarden.service.expire import expire
+from hubwarden.service.gate import read_kill
 from hubwarden.service.health import health
 from hubwarden.service.messages import (
     CensusMessage,
@@ -61,6 +63,7 @@ from hubwarden.service.messages import (
     RemediateMessage,
     SweepMessage,
     TicketMessage,
+    TurnMessage,
     VerifyMessage,
     parse,
 )
@@ -79,6 +82,7 @@ from hubwarden.service.ports import (
     Outbox,
     Ports,
     Remediations,
+    SafetyStore,
     SweepRecord,
     TicketSystem,
     Timings,
@@ -89,6 +93,7 @@ from hubwarden.service.route_device_event import read_device_event, route_device
 from hubwarden.service.route_event import route_event
 from hubwarden.service.snapshots import forget_old
 from hubwarden.service.sweep import sweep
+from hubwarden.service.turns import turns
 from hubwarden.service.verify import verify
 from hubwarden.settings import Settings
 from hubwarden.web.links import Links
@@ -144,6 +149,7 @@ class Hubwarden:
         outbox: Outbox | None = None,
         channels: Mapping[str, Channel] | None = None,
         nonces: Nonces | None = None,
+        safety: SafetyStore | None = None,
         clock: Clock | None = None,
         rules: Sequence[Rule] = RULES,
         remediators: Mapping[str, Remediator] = REMEDIATORS,
@@ -176,6 +182,7 @@ class Hubwarden:
         if found is not None:
             self._file.keep(found)
         self._nonces = nonces or TableNonces(account)
+        self._safety = safety or TableSafety(account)
         self._own: Actor | None = None
         if self._policy_problems:
             log.log(
@@ -324,6 +331,8 @@ class Hubwarden:
             warnings=warnings,
             enforcement=self._policy.enforcement if self._policy else None,
             outbox=self._outbox if self._channels else None,
+            safety=self._safety,
+            kill=await read_kill(self._safety, self._clock, setting=self.settings.kill),
         )
 
     @property
@@ -370,6 +379,8 @@ class Hubwarden:
                 await evaluate(self._ports, message)
             case SweepMessage():
                 await sweep(self._ports, message)
+            case TurnMessage():
+                await turns(self._ports)
             case RemediateMessage():
                 await remediate(self._ports, message)
             case VerifyMessage():
@@ -394,6 +405,7 @@ class Hubwarden:
             lists=self._lists,
             tickets=self._tickets,
             remediations=self._remediations,
+            safety=self._safety,
             clock=self._clock,
             policy=self._policy,
             rules=self._rules,
@@ -402,6 +414,7 @@ class Hubwarden:
             outbox=self._outbox if self._channels else None,
             channels=self._channels,
             links=self._links,
+            kill_setting=self.settings.kill,
         )
 
     @cached_property

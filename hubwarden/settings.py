@@ -17,6 +17,8 @@ _CUSTOM: Final = ("HUBWARDEN_ARM_ENDPOINT", "HUBWARDEN_ARM_AUDIENCE", "HUBWARDEN
 _SHORTEST_CLAIM: Final = 45
 _SHORTEST_KEY: Final = 32
 _MOST_KEYS: Final = 2
+_OFF: Final = frozenset({"", "0", "false", "no", "off"})
+"""Whatever else HUBWARDEN_KILL says means that it is on: in doubt, nothing is written."""
 
 
 class SettingsError(ValueError):
@@ -29,7 +31,8 @@ class Settings:
 
     ``approval_keys`` sign the links on which people decide, ``webhook_keys`` what programs decide: the first
     signs, each is taken, none means that there is no such way. ``public_url`` is where people reach this app;
-    empty where that is not known. ``signs_in`` says whether the platform authenticates who comes.
+    empty where that is not known. ``signs_in`` says whether the platform authenticates who comes, ``kill`` whether
+    no hub is to be written.
     """
 
     policy_file: Path
@@ -40,6 +43,7 @@ class Settings:
     webhook_keys: tuple[bytes, ...] = field(default=(), repr=False)
     public_url: str = ""
     signs_in: bool = False
+    kill: bool = False
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Settings:
@@ -57,6 +61,7 @@ class Settings:
             webhook_keys=_keys("HUBWARDEN_WEBHOOK_KEYS", env.get("HUBWARDEN_WEBHOOK_KEYS", "")),
             public_url=_public_url(env),
             signs_in=env.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
+            kill=env.get("HUBWARDEN_KILL", "").strip().lower() not in _OFF,
         )
 
 

@@ -23,6 +23,15 @@ SETTING: Final = "to-central"
 ROGUE: Final = "rogue"
 """The shared access policy that nobody allowed."""
 
+UNLIMITED: Final = """\
+limits:
+  per_hour: {in_all: 500, per_rule: 500, per_subscription: 500}
+  per_sweep: {in_all: 500, per_rule: 500, per_subscription: 500}
+  share: {percent: 100}
+  breaker: {fixes: 50}
+"""
+"""Lines of a policy file under which no limit holds anything back: for what is about something else."""
+
 POLICY: Final = f"""\
 version: 1
 subscriptions:

@@ -27,6 +27,7 @@ EFFECTS: Final = {
     "tickets": ("open", "close"),
     "remediations": ("keep", "forget"),
     "outbox": ("add", "save", "remove"),
+    "safety": ("save_kill", "save_ledger"),
 }
 """What of each port leaves something behind."""
 
@@ -40,13 +41,14 @@ READS: Final = {
         "security_solutions",
         "query_devices",
     ),
-    "findings": ("of_hub", "find", "everything", "waiting"),
-    "records": ("get", "subscriptions", "of_subscription", "last_sweep"),
+    "findings": ("of_hub", "find", "everything", "waiting", "limited"),
+    "records": ("get", "subscriptions", "of_subscription", "last_sweep", "standing"),
     "work": ("depths",),
     "lists": ("lines",),
     "tickets": ("find_by_key",),
     "remediations": ("find", "everything"),
     "outbox": ("waiting", "troubled"),
+    "safety": ("kill", "ledger"),
 }
 """What leaves nothing behind."""
 
@@ -54,6 +56,7 @@ POINTS: Final[tuple[str, ...]] = (
     "begun",
     "findings.save approved",
     "records.save",
+    "safety.save_ledger",
     "work.send VerifyMessage",
     "audit.append finding: executing",
     "findings.save executing",
@@ -66,6 +69,7 @@ POINTS: Final[tuple[str, ...]] = (
     "work.send VerifyMessage (2)",
     "audit.append verified",
     "remediations.keep proven",
+    "safety.save_ledger (2)",
     "audit.append finding: resolved",
     "findings.save resolved",
     "records.save (2)",
@@ -78,7 +82,7 @@ ROLLBACK: Final[tuple[str, ...]] = (
     "records.save",
     "audit.append finding: resolved",
     "findings.save resolved",
-    *POINTS[3:15],
+    *POINTS[4:16],
     "remediations.keep rolled_back",
     "audit.append finding: resolved (2)",
     "findings.save resolved (2)",

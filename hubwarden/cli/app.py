@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
 
-from hubwarden.cli import audit, policy, screen, shapes
+from hubwarden.cli import audit, limits, policy, screen, shapes
 from hubwarden.cli import rollback as undo
 from hubwarden.cli.lookup import found as _found
 from hubwarden.cli.lookup import hub_named as _hub
 from hubwarden.cli.output import Output
+from hubwarden.cli.running import TROUBLE, fail, run, words
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.finding import Finding, State
 from hubwarden.domain.jsons import JsonObject
@@ -29,7 +29,6 @@ from hubwarden.service.recount import recount
 
 
 CLEAN: Final = 0
-TROUBLE: Final = 1
 DRIFT: Final = 2
 
 
@@ -44,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(audit.app, name="audit")
 policy.register(app)
+limits.register(app)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -75,7 +75,7 @@ def settings(
         try:
             around.lay_under(settings)
         except CommandError as error:
-            _fail(error)
+            fail(error)
 
 
 @app.command()
@@ -89,25 +89,25 @@ def findings(
 
     Ends with 0 where all is well, 2 where there is drift, 1 where not all could be judged or something is wrong.
     """
-    _run(_findings(context.obj, resolved=all_, output=output))
+    run(_findings(context.obj, resolved=all_, output=output))
 
 
 @app.command()
 def show(context: typer.Context, finding: _FindingId, output: _Output = Output.TABLE) -> None:
     """Show one finding: what was seen, what happened, and the plan that waits for a word."""
-    _run(_show(context.obj, finding, output))
+    run(_show(context.obj, finding, output))
 
 
 @app.command("plan")
 def plan_(context: typer.Context, finding: _FindingId, output: _Output = Output.TABLE) -> None:
     """Read the hub now, with your own sign-in, and show what would end the drift. Nothing is written."""
-    _run(_plan_now(context.obj, finding, output))
+    run(_plan_now(context.obj, finding, output))
 
 
 @app.command("sweep")
 def sweep_(context: typer.Context) -> None:
     """Have every hub looked at now, instead of with the next timer."""
-    _run(_sweep(context.obj))
+    run(_sweep(context.obj))
 
 
 @app.command("approve")
@@ -120,13 +120,13 @@ def approve_(
     by: _By = None,
 ) -> None:
     """Say yes to a plan, and have it carried out. Without --plan it is shown, and you are asked."""
-    _run(_approve(context.obj, finding, plan, reason, by))
+    run(_approve(context.obj, finding, plan, reason, by))
 
 
 @app.command("reject")
 def reject_(context: typer.Context, finding: _FindingId, *, plan: _Plan, reason: _Reason, by: _By = None) -> None:
     """Say no to a plan: nothing is fixed unless the drift changes, or goes and comes back."""
-    _run(_reject(context.obj, finding, plan, reason, by))
+    run(_reject(context.obj, finding, plan, reason, by))
 
 
 @app.command()
@@ -135,7 +135,7 @@ def count(
     hub: Annotated[str, typer.Argument(metavar="HUB", help="Its name, or its resource id.")],
 ) -> None:
     """Have a hub's devices counted now, instead of with the next regular count."""
-    _run(_count(context.obj, hub))
+    run(_count(context.obj, hub))
 
 
 @app.command()
@@ -145,7 +145,7 @@ def remediations(
     output: _Output = Output.TABLE,
 ) -> None:
     """List what hubwarden has written in the last 90 days, and what became of it."""
-    _run(_remediations(context.obj, hub, output))
+    run(_remediations(context.obj, hub, output))
 
 
 @app.command()
@@ -157,20 +157,7 @@ def rollback(
     by: _By = None,
 ) -> None:
     """Ask that a fix be undone: the plan waits for an approval, and says what would not be as it was."""
-    _run(_rollback(context.obj, remediation, reason, by))
-
-
-def _run(work: Coroutine[Any, Any, int]) -> NoReturn:
-    try:
-        code = asyncio.run(work)
-    except CommandError as error:
-        _fail(error)
-    raise typer.Exit(code)
-
-
-def _fail(error: CommandError) -> NoReturn:
-    screen.complain(str(error))
-    raise typer.Exit(TROUBLE)
+    run(_rollback(context.obj, remediation, reason, by))
 
 
 async def _findings(around: Surroundings, *, resolved: bool, output: Output) -> int:
@@ -223,7 +210,7 @@ async def _approve(around: Surroundings, finding_id: str, plan: str, reason: str
     decider = around.decider(by)
     async with around.service() as service:
         seen = plan or _asked_for(around, await _found(service.ports, finding_id))
-        finding = await approve(service.ports, finding_id, plan=seen, by=decider, reason=_words(reason))
+        finding = await approve(service.ports, finding_id, plan=seen, by=decider, reason=words(reason))
     if finding.state is State.AWAITING_APPROVAL:
         typer.echo(f"agreed to by {screen.plain(str(decider))}: it waits for somebody else to agree too")
         return CLEAN
@@ -248,7 +235,7 @@ def _asked_for(around: Surroundings, finding: Finding) -> str:
 async def _reject(around: Surroundings, finding_id: str, plan: str, reason: str, by: str | None) -> int:
     decider = around.decider(by)
     async with around.service() as service:
-        finding = await reject(service.ports, finding_id, plan=plan, by=decider, reason=_words(reason))
+        finding = await reject(service.ports, finding_id, plan=plan, by=decider, reason=words(reason))
     typer.echo(f"rejected by {screen.plain(str(decider))}: {finding.hub.name} is left as it is")
     return CLEAN
 
@@ -270,15 +257,8 @@ async def _remediations(around: Surroundings, name: str, output: Output) -> int:
 
 
 async def _rollback(around: Surroundings, remediation_id: str, reason: str, by: str | None) -> int:
-    await undo.ask(around, remediation_id, _words(reason), by)
+    await undo.ask(around, remediation_id, words(reason), by)
     return CLEAN
-
-
-def _words(reason: str) -> str:
-    words = " ".join(reason.split())
-    if not words:
-        raise CommandError("the reason is empty: it is kept with the finding, so say one")
-    return words
 
 
 def _print(content: JsonObject) -> None:

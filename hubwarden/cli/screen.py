@@ -58,6 +58,10 @@ def show_overview(overview: Overview) -> None:
     if overview.exempt:
         out.print(Text("\nExempt", style="bold"))
         out.print(_exempt(overview.exempt))
+    held = [finding for finding in overview.findings if finding.state is State.HELD]
+    if held:
+        out.print(Text("\nHeld", style="bold"))
+        out.print(_held(held))
     if overview.not_judged:
         out.print(Text("\nNot judged", style="bold"))
         out.print(_not_judged(overview))
@@ -139,6 +143,14 @@ def _exempt(findings: Sequence[Finding]) -> Table:
         said = (str(by.until), by.owner, by.reason, by.source) if by else ("", "", "", "")
         cells = (finding.hub.name, finding.rule_id, finding.subject, *said)
         table.add_row(Text(finding.id), severity, *(Text(plain(cell)) for cell in cells))
+    return table
+
+
+def _held(findings: Sequence[Finding]) -> Table:
+    """Why nothing is done for now about these."""
+    table = _grid(width=2)
+    for finding in findings:
+        table.add_row(Text(finding.id), Text(plain(finding.history[-1].reason)))
     return table
 
 

@@ -45,6 +45,7 @@ def of_finding(finding: Finding) -> JsonObject:
         "first_seen": finding.first_seen.isoformat(),
         "last_seen": finding.last_seen.isoformat(),
         "occurrences": finding.occurrences,
+        "held": finding.history[-1].reason if finding.state is State.HELD else None,
         "plan": None if finding.proposal is None else finding.proposal.digest,
         "exemption": None if exempted is None else {
             "until": exempted.until.isoformat(),

@@ -16,6 +16,7 @@ from hubwarden.bootstrap import Hubwarden, PolicyUnusableError
 from hubwarden.domain.approval import Approver, Via
 from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYoursError
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
+from hubwarden.service.operate import NotHeldError
 from hubwarden.service.preview import NoPlanError
 from hubwarden.service.recount import NotCountedError
 from hubwarden.service.rollback import NoSuchRemediationError, NotRolledBackError
@@ -64,6 +65,7 @@ class Surroundings:
             NoPlanError,
             NoSuchRemediationError,
             NotRolledBackError,
+            NotHeldError,
         ) as error:
             raise CommandError(str(error)) from None
         finally:

@@ -92,20 +92,24 @@ OWN_HOSTS: Final[dict[str, tuple[str, ...]]] = {
 """The vendors' own hosts; one that begins with a dot stands for every host of that domain."""
 
 
+_TOLD: Final = (
+    Kind.ASKED,
+    Kind.REMINDER,
+    Kind.FAILED,
+    Kind.TICKETED,
+    Kind.CAME_BACK,
+    Kind.HELD,
+    Kind.EXEMPTION_ENDS,
+)
+
+
 class Route(_Section):
     """Who is told of what."""
 
     where: Where = Field(default_factory=Where, description="Which hubs this is about.")
     min_severity: Severity = Field(Severity.LOW, description="What is less severe is not told here.")
     events: list[Kind] = Field(
-        default_factory=lambda: [
-            Kind.ASKED,
-            Kind.REMINDER,
-            Kind.FAILED,
-            Kind.TICKETED,
-            Kind.CAME_BACK,
-            Kind.EXEMPTION_ENDS,
-        ],
+        default_factory=lambda: [*_TOLD],
         min_length=1,
         description="What is told. How it ends follows by itself where its beginning was told.",
     )

@@ -18,6 +18,8 @@ from hubwarden.domain.severity import Severity
 
 
 HISTORY_KEPT: Final = 50
+DEEDS_KEPT: Final = 10
+FIXES_KEPT: Final = 50
 
 
 class State(StrEnum):
@@ -76,6 +78,8 @@ class Event(StrEnum):
     """After an uncertain write the drift is still there."""
     OVERTAKEN = "overtaken"
     """Somebody else wrote the hub after our write, and the drift is back."""
+    FREE = "free"
+    """An operator's hold is over: policy decides anew."""
 
 
 class IllegalTransitionError(Exception):
@@ -101,7 +105,7 @@ _TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = MappingProxyType({
     State.OPEN: _DECISIONS,
     State.REPORTED: _DECISIONS,
     State.TICKETED: _DECISIONS,
-    State.HELD: _DECISIONS,
+    State.HELD: _DECISIONS | {Event.FREE: State.OPEN},
     State.EXEMPT: _DECISIONS,
     State.AWAITING_APPROVAL: _DECISIONS | {
         Event.APPROVE: State.APPROVED,
@@ -162,6 +166,39 @@ class Actor:
         return " ".join(known) or self.object_id or self.app_id or "somebody unknown"
 
 
+class Limit(StrEnum):
+    """What holds back a fix that policy allows; the gravest first (domain/limits.py)."""
+
+    KILL = "kill"
+    ERRORS = "errors"
+    SHARE = "share"
+    BREAKER = "breaker"
+    BUDGET = "budget"
+
+
+_CLIENTS: Final[Mapping[str, str]] = MappingProxyType({
+    "04b07795-8ddb-461a-bbee-02f9e1bf7b46": "Azure CLI",
+    "1950a258-227b-4e31-a9cf-717495945fc2": "Azure PowerShell",
+    "c44b4083-3bb0-49c1-b47d-974e53cbdf3c": "Azure portal",
+})  # fmt: skip
+"""Application ids of Microsoft's own clients, by which a token says what it was made for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """A change that made the hub drift, at the moment that its event said (UTC)."""
+
+    actor: Actor
+    at: datetime
+
+    @property
+    def who(self) -> str:
+        """The principal and the client, for people."""
+        known = (self.actor.object_id, _CLIENTS.get(self.actor.app_id or "", self.actor.app_id))
+        more = [text for text in known if text and text != str(self.actor)]
+        return f"{self.actor} ({', '.join(more)})" if more else str(self.actor)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One entry of a finding's history."""
@@ -193,6 +230,8 @@ class Attempt:
     warnings: tuple[str, ...] = ()
     remediation: str = ""
     """What is kept of the write."""
+    automatic: bool = False
+    """Whether no person approved it."""
 
     def overwrote(self, changed_at: datetime) -> bool:
         """Whether a change of that moment lay between our reading and our write, and so may be lost."""
@@ -319,6 +358,14 @@ class Finding:
     hold: Hold | None = None
     rollback: Rollback | None = None
     """Set where this is no drift, but the wish to undo a fix; it lives as a finding does, in a row of its own."""
+    limit: Limit | None = None
+    """Set while a limit holds it: it gets its turn without a person, in order."""
+    calls_people: bool = False
+    """While held: somebody must act, so there is to be a ticket."""
+    fixes: tuple[datetime, ...] = ()
+    """When it was fixed automatically, the last few times."""
+    deeds: tuple[Deed, ...] = ()
+    """Who made it drift, the last few times of which an event told."""
     ticket_open: bool = False
     """Whether its ticket is open as far as we know; a ticket system that was down is caught up with later."""
     ticket_trouble: Trouble | None = None
@@ -339,9 +386,14 @@ class Finding:
 
         A ticket that could not be opened may be there all the same, where only the answer was lost.
         """
-        if self.state in FOR_PEOPLE:
+        if self.for_people:
             return not self.ticket_open or self.ticket_trouble is not None
         return self.state is State.RESOLVED and (self.ticket_open or self.ticket_trouble is not None)
+
+    @property
+    def for_people(self) -> bool:
+        """Whether somebody must act: there is to be a ticket."""
+        return self.state in FOR_PEOPLE or (self.state is State.HELD and self.calls_people)
 
     @property
     def id(self) -> str:
@@ -365,8 +417,9 @@ class Finding:
         state = transition(self.state, event)
         if state is self.state and event is Event.SEEN:
             return replace(self, last_seen=at)
-        step = Step(at, event, state, reason)
-        changed = replace(self, state=state, history=(*self.history, step)[-HISTORY_KEPT:])
+        changed = self.noting(event, at=at, reason=reason, state=state)
+        if state is not State.HELD:
+            changed = replace(changed, limit=None, calls_people=False)
         if event is Event.SEEN:
             fresh = replace(changed, attempt=None, attempts=0, obstacle=None, actor=None, changed_at=None)
             return replace(fresh, last_seen=at, occurrences=self.occurrences + 1)
@@ -375,6 +428,20 @@ class Finding:
         if event is Event.OUTDATED:
             return replace(changed, approval=None)
         return changed
+
+    def noting(self, event: Event, *, at: datetime, reason: str, state: State | None = None) -> Finding:
+        """The finding with this step in its history; by default it stays in its state."""
+        step = Step(at, event, state or self.state, reason)
+        return replace(self, state=step.state, history=(*self.history, step)[-HISTORY_KEPT:])
+
+    def blaming(self, actor: Actor, at: datetime) -> Finding:
+        """The finding with who made it drift at that moment; told again it counts once."""
+        deed = Deed(actor, at)
+        return self if deed in self.deeds else replace(self, deeds=(*self.deeds, deed)[-DEEDS_KEPT:])
+
+    def fixed_at(self, at: datetime) -> Finding:
+        """The finding with an automatic fix that began at that moment; told again it counts once."""
+        return self if at in self.fixes else replace(self, fixes=(*self.fixes, at)[-FIXES_KEPT:])
 
 
 def finding_id(hub: HubId, rule_id: str, subject: str) -> str:

@@ -43,6 +43,8 @@ class Kind(StrEnum):
     CAME_BACK = "came_back"
     EXEMPTION_ENDS = "exemption_ends"
     """The drift is accepted for a few more days only."""
+    HELD = "held"
+    """A limit holds it, and somebody must act: told once for all that the limit holds."""
 
 
 OUTCOMES: Final = frozenset({
@@ -63,6 +65,7 @@ _TITLES: Final[Mapping[Kind, str]] = {
     Kind.CLEARED: "Gone without a fix of ours",
     Kind.CAME_BACK: "Drift came back",
     Kind.EXEMPTION_ENDS: "An exemption ends soon",
+    Kind.HELD: "Held until somebody decides",
 }
 
 _OF_EVENTS: Final[Mapping[Event, Kind]] = {
@@ -164,7 +167,8 @@ def _steps(finding: Finding) -> Iterator[tuple[Step, Kind | None]]:
     """The finding's steps, and what each of them tells."""
     state: State | None = None
     for step in finding.history:
-        yield step, _kind(state, step)
+        called = step.event is Event.HOLD and finding.calls_people and step is finding.history[-1]
+        yield step, Kind.HELD if called else _kind(state, step)
         state = step.state
 
 

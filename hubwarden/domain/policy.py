@@ -29,6 +29,7 @@ from hubwarden.domain.channels import Notify
 from hubwarden.domain.exemption import Exempted, Exemption, TagExemption, is_exemption, read_tags
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import JsonObject
+from hubwarden.domain.limits import Limits
 from hubwarden.domain.rule import Mode, Rule, RuleSettings
 from hubwarden.domain.targets import Tickets
 from hubwarden.domain.where import Scope, Tags, first_covering
@@ -197,6 +198,7 @@ class Policy(_Section):
     tickets: Tickets = Field(default_factory=Tickets, description="Where tickets go.")
     notify: Notify = Field(default_factory=Notify, description="Who is told what, and how.")
     approvals: Approvals = Field(default_factory=Approvals, description="Who may approve a fix, and for how long.")
+    limits: Limits = Field(default_factory=Limits, description="How much may be fixed without a person.")
 
     def mode_of(self, rule_id: str, hub: HubId, tags: Tags | None) -> Mode:
         """What to do with the rule's drift on this hub; see ``wish_for``."""

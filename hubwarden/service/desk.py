@@ -11,11 +11,12 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from hubwarden.domain.finding import FOR_PEOPLE, IN_FLIGHT, Finding, Proposal, State, Trouble
+from hubwarden.domain.finding import IN_FLIGHT, Finding, Proposal, State, Trouble
 from hubwarden.domain.jsons import Json
 from hubwarden.domain.plan import change_text, plan_difference
 from hubwarden.service.asking import page_for
 from hubwarden.service.errors import AzureError, ConflictError, StaleWriteError, TransientError
+from hubwarden.service.gate import kill_switch
 from hubwarden.service.messages import TicketMessage
 from hubwarden.service.ports import Ports, Stored, Ticket
 from hubwarden.service.put_off import backoff, put_off
@@ -38,7 +39,7 @@ async def settle_ticket(ports: Ports, stored: Stored[Finding], *, news: bool = F
         StaleWriteError: somebody else wrote the finding.
     """
     finding = stored.value
-    if not finding.ticket_due and not (news and finding.state in FOR_PEOPLE):
+    if not finding.ticket_due and not (news and finding.for_people):
         return stored
     try:
         await _carry_over(ports, finding)
@@ -72,17 +73,17 @@ async def settle_late(ports: Ports, message: TicketMessage) -> None:
 
 async def _carry_over(ports: Ports, finding: Finding) -> None:
     """Let the ticket system know."""
-    if finding.state in FOR_PEOPLE:
-        await ports.tickets.open(_ticket(ports, finding))
+    if finding.for_people:
+        ticket, killed = _ticket(ports, finding), await kill_switch(ports)
+        note = f"\nNote: {_line(str(killed))}" if killed else ""
+        await ports.tickets.open(replace(ticket, text=ticket.text + note))
     else:
         await ports.tickets.close(finding.id, finding.history[-1].reason, finding.history[-1].at)
 
 
 async def _settled(ports: Ports, stored: Stored[Finding]) -> Stored[Finding]:
     finding = stored.value
-    return await _keep(
-        ports, stored, replace(finding, ticket_open=finding.state in FOR_PEOPLE, ticket_trouble=None)
-    )
+    return await _keep(ports, stored, replace(finding, ticket_open=finding.for_people, ticket_trouble=None))
 
 
 async def _troubled(ports: Ports, stored: Stored[Finding], error: Exception) -> Stored[Finding]:

@@ -81,10 +81,14 @@ async def _new_devices_have_time(ports: Ports, message: EvaluateMessage) -> bool
 
 
 async def follow_up(ports: Ports, look: Look) -> None:
-    """Start the fix of what is approved, and look after fixes of which nothing was heard in time."""
-    hub = look.snapshot.hub
-    if look.approved():
-        await ports.work.send(RemediateMessage(hub=hub.path))
+    """Start the fix of what is approved, and look after fixes of which nothing was heard in time.
+
+    A fix that nobody asked for waits a little, for a burst of drifts on other hubs to show. While the kill switch
+    is on, what is approved has its message already, or gets it with the next look after that.
+    """
+    hub, gate = look.snapshot.hub, look.gate
+    if look.approved() and not (gate and gate.kill):
+        await ports.work.send(RemediateMessage(hub=hub.path), delay=gate.settle if gate else timedelta(0))
     await _look_after(ports, hub, look.findings)
 
 

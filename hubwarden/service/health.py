@@ -8,7 +8,18 @@ from typing import Any, Final
 
 from hubwarden import __version__
 from hubwarden.domain.finding import Finding
-from hubwarden.service.ports import Clock, FindingStore, HubStore, Outbox, SweepRecord, Waiting, WorkQueue
+from hubwarden.domain.limits import Kill, Ledger
+from hubwarden.service.errors import StorageUnavailableError
+from hubwarden.service.ports import (
+    Clock,
+    FindingStore,
+    HubStore,
+    Outbox,
+    SafetyStore,
+    SweepRecord,
+    Waiting,
+    WorkQueue,
+)
 
 
 _LATE: Final = timedelta(minutes=15)
@@ -28,6 +39,8 @@ async def health(
     warnings: Sequence[str],
     enforcement: str | None = None,
     outbox: Outbox | None = None,
+    safety: SafetyStore | None = None,
+    kill: Kill | None = None,
 ) -> Mapping[str, Any]:
     """What an operator asks first, as JSON.
 
@@ -42,20 +55,31 @@ async def health(
             tickets and the channels is added.
         enforcement: `observe` where nothing may be changed in Azure; None where there is no policy.
         outbox: where notices may wait; None where nobody is told.
+        safety: what holds back fixes; None where that is not asked.
+        kill: the kill switch, where it is on.
     """
     last = await records.last_sweep()
     depths = await work.depths()
     waiting = [finding async for finding in findings.waiting()]
     untold = [waiting async for waiting in outbox.troubled()] if outbox else []
+    held = [finding async for finding in findings.limited()]
     return {
         "ready": not_ready is None,
         "reason": not_ready,
         "enforcement": enforcement,
         "warnings": [
-            *warnings, *_of_sweeps(last, clock.now(), next_sweep), *_of_queues(depths), *_of_tickets(waiting),
+            *warnings,
+            *_of_limits(kill, await _ledger(safety), held),
+            *_of_sweeps(last, clock.now(), next_sweep),
+            *_of_queues(depths),
+            *_of_tickets(waiting),
             *_of_channels(untold),
         ],
         "version": __version__,
+        "kill": None if kill is None else {
+            "since": kill.at.isoformat(), "by": kill.by, "reason": kill.reason,
+        },
+        "held": len(held),
         "last_sweep": None if last is None else {
             "started_at": last.started_at.isoformat(),
             "finished_at": last.finished_at.isoformat(),
@@ -67,6 +91,29 @@ async def health(
         },
         "queues": dict(depths),
     }  # fmt: skip
+
+
+async def _ledger(safety: SafetyStore | None) -> Ledger | str:
+    """What was done lately, or why that cannot be read."""
+    try:
+        stored = await safety.ledger() if safety else None
+    except StorageUnavailableError as error:
+        return str(error)
+    return stored.value if stored else Ledger()
+
+
+def _of_limits(kill: Kill | None, ledger: Ledger | str, held: Sequence[Finding]) -> Iterator[str]:
+    if kill is not None:
+        yield f"{kill}: no hub is written"
+    if isinstance(ledger, str):
+        yield f"nothing is fixed by itself, for the limits cannot be read: {ledger}"
+        return
+    if ledger.tripped:
+        yield f"all automatic fixing has stopped: {ledger.tripped}; find out why, then `breaker reset`"
+    yield from map(str, ledger.asked.values())
+    if held:
+        when = "" if ledger.next_turn is None else f"; the next turn is at {ledger.next_turn:%Y-%m-%d %H:%M} UTC"
+        yield f"{len(held)} finding(s) are held by limits, and get their turn in order{when}"
 
 
 def _of_sweeps(last: SweepRecord | None, now: datetime, next_sweep: NextSweep) -> Iterator[str]:

@@ -71,6 +71,16 @@ class SweepMessage(BaseModel):
     attempt: int = Field(0, ge=0, le=1000)
 
 
+class TurnMessage(BaseModel):
+    """Give those whom a limit holds their turn, which was to come at that moment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    v: Literal[1] = 1
+    turn: AwareDatetime
+    attempt: int = Field(0, ge=0, le=1000)
+
+
 class RemediateMessage(_Message):
     """Fix what is approved on this hub."""
 
@@ -119,6 +129,7 @@ class NotifyMessage(BaseModel):
 type Message = (
     EvaluateMessage
     | SweepMessage
+    | TurnMessage
     | RemediateMessage
     | VerifyMessage
     | CensusMessage
@@ -127,7 +138,7 @@ type Message = (
 )
 
 _READERS: Final[Mapping[Queue, TypeAdapter[Message]]] = {
-    Queue.EVALUATE: TypeAdapter(EvaluateMessage | SweepMessage),
+    Queue.EVALUATE: TypeAdapter(EvaluateMessage | SweepMessage | TurnMessage),
     Queue.REMEDIATE: TypeAdapter(RemediateMessage),
     Queue.VERIFY: TypeAdapter(VerifyMessage),
     Queue.CENSUS: TypeAdapter(CensusMessage),
@@ -137,6 +148,7 @@ _READERS: Final[Mapping[Queue, TypeAdapter[Message]]] = {
 _QUEUES: Final[Mapping[type[BaseModel], Queue]] = {
     EvaluateMessage: Queue.EVALUATE,
     SweepMessage: Queue.EVALUATE,
+    TurnMessage: Queue.EVALUATE,
     RemediateMessage: Queue.REMEDIATE,
     VerifyMessage: Queue.VERIFY,
     CensusMessage: Queue.CENSUS,

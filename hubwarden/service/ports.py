@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -13,6 +13,7 @@ from hubwarden.domain.audit import Place
 from hubwarden.domain.finding import Actor, Finding, Trouble
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
+from hubwarden.domain.limits import Kill, Ledger, Standing
 from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy
 from hubwarden.domain.receipt import Receipt
@@ -338,6 +339,10 @@ class FindingStore(Protocol):
         """The findings whose ticket is due and in trouble."""
         ...
 
+    def limited(self) -> AsyncIterator[Finding]:
+        """The findings that a limit holds."""
+        ...
+
 
 class Remediations(Protocol):
     """What is kept of each write. Every method raises StorageUnavailableError where the table does not answer."""
@@ -380,6 +385,10 @@ class HubStore(Protocol):
 
     def of_subscription(self, subscription: str) -> AsyncIterator[HubRecord]:
         """The records of a subscription's hubs."""
+        ...
+
+    async def standing(self, rule_id: str, watched: Callable[[HubId], bool]) -> Standing:
+        """How many of the watched hubs were looked at, and which of them drifted of this rule at the last look."""
         ...
 
     async def add_sweep(self, sweep: SweepRecord) -> None:
@@ -544,6 +553,26 @@ class Nonces(Protocol):
         ...
 
 
+class SafetyStore(Protocol):
+    """The kill switch, and what counts for limits. Every method raises StorageUnavailableError."""
+
+    async def kill(self) -> Stored[Kill] | None:
+        """The kill switch as it was thrown last; None where it never was."""
+        ...
+
+    async def save_kill(self, kill: Kill, etag: str | None) -> str:
+        """Write as FindingStore.save does."""
+        ...
+
+    async def ledger(self) -> Stored[Ledger] | None:
+        """What was done lately; None where nothing was."""
+        ...
+
+    async def save_ledger(self, ledger: Ledger, etag: str | None) -> str:
+        """Write as FindingStore.save does."""
+        ...
+
+
 class Clock(Protocol):
     """The time, so that tests can turn it."""
 
@@ -578,6 +607,7 @@ class Ports:
     lists: Lists
     tickets: TicketSystem
     remediations: Remediations
+    safety: SafetyStore
     clock: Clock
     policy: Policy
     rules: Sequence[Rule]
@@ -587,6 +617,8 @@ class Ports:
     outbox: Outbox | None = None
     """None where the policy file names nobody to be told."""
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    kill_setting: bool = False
+    """Whether the kill switch is on by an app setting."""
 
     def rule(self, rule_id: str) -> Rule:
         """The rule of this id, which exists."""

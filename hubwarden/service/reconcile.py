@@ -11,6 +11,7 @@ from datetime import datetime
 from hubwarden.domain.decision import Action, Decision, decide
 from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, Proposal, State, Step, finding_id
 from hubwarden.domain.jsons import Json
+from hubwarden.domain.limits import Gate
 from hubwarden.domain.plan import PlanError, plan_difference
 from hubwarden.domain.rollback import unread
 from hubwarden.domain.rule import Mode, Rule
@@ -19,6 +20,7 @@ from hubwarden.domain.snapshot import Snapshot
 from hubwarden.domain.verdict import Compliant, Drift, Unknown, Verdict
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.expire import expired, is_expired
+from hubwarden.service.gate import gated, open_gate
 from hubwarden.service.ledger import enter
 from hubwarden.service.observe import active_rules, busy
 from hubwarden.service.planning import proposed
@@ -58,6 +60,8 @@ class Look:
     snapshot: Snapshot
     verdicts: dict[str, tuple[Verdict, ...]]
     findings: tuple[Stored[Finding], ...]
+    gate: Gate | None = None
+    """What may hold back fixes; None where there was nothing to fix."""
 
     @property
     def unknown(self) -> dict[str, str]:
@@ -133,11 +137,11 @@ async def reconcile(ports: Ports, snapshot: Snapshot, cause: Cause) -> Look:
     for _ in range(_RACES_RUN):
         try:
             known = {stored.value.id: stored for stored in await ports.findings.of_hub(snapshot.hub)}
-            updates = list(_updates(ports, snapshot, verdicts, known, cause))
+            updates, gate = await _through_the_gate(ports, snapshot, verdicts, known, cause)
             saved = [await enter(ports, update.before, update.after, update.reason) for update in updates]
         except StaleWriteError:
             continue
-        return Look(snapshot, verdicts, tuple(saved))
+        return Look(snapshot, verdicts, tuple(saved), gate)
     raise StaleWriteError(f"{snapshot.hub}: its findings keep changing under our hands")
 
 
@@ -148,12 +152,30 @@ class _Update:
     reason: str
 
 
+async def _through_the_gate(
+    ports: Ports,
+    snapshot: Snapshot,
+    verdicts: dict[str, tuple[Verdict, ...]],
+    known: dict[str, Stored[Finding]],
+    cause: Cause,
+) -> tuple[list[_Update], Gate | None]:
+    """What each finding becomes. The limits are only asked about what would be fixed: most looks cost no call."""
+    updates = list(_updates(ports, snapshot, verdicts, known, cause))
+    rules = {update.after.rule_id for update in updates if update.after.state is State.APPROVED}
+    if not rules:
+        return updates, None
+    gate = await open_gate(ports, snapshot.hub, [stored.value for stored in known.values()], rules)
+    return list(_updates(ports, snapshot, verdicts, known, cause, gate=gate)), gate
+
+
 def _updates(
     ports: Ports,
     snapshot: Snapshot,
     verdicts: dict[str, tuple[Verdict, ...]],
     known: dict[str, Stored[Finding]],
     cause: Cause,
+    *,
+    gate: Gate | None = None,
 ) -> Iterator[_Update]:
     """What each finding becomes. One that a newer snapshot has spoken about is left as it is."""
     drifts = {
@@ -166,12 +188,12 @@ def _updates(
         before = known.get(id_)
         if before is None:
             new = _informed(_new(ports, snapshot, rule_id, drift, cause), cause)
-            yield _decided(ports, snapshot, None, new, drift)
+            yield _decided(ports, snapshot, None, new, drift, gate=gate)
         elif before.value.judged_at <= snapshot.taken_at and cause.may_move(before.value):
             severity = drift.severity or ports.rule(rule_id).severity
             seen = _informed(_seen(before.value, drift, severity, snapshot.taken_at, cause), cause)
             seen = replace(seen, tags=ports.policy.tags_to_keep(snapshot.tags))
-            yield _decided(ports, snapshot, before, seen, drift)
+            yield _decided(ports, snapshot, before, seen, drift, gate=gate)
         else:
             yield _Update(before, before.value, "")
     for id_, stored in known.items():
@@ -249,6 +271,7 @@ def _informed(finding: Finding, cause: Cause) -> Finding:
     """Who did it is known of a drift that is new; a change by anybody may have removed what Azure refused for."""
     if cause.actor is not None and finding.state is State.OPEN:
         finding = replace(finding, actor=cause.actor, changed_at=cause.changed_at)
+        finding = finding.blaming(cause.actor, cause.changed_at or finding.last_seen)
     obstacle = finding.obstacle
     if obstacle and not obstacle.final and cause.changed_at and cause.changed_at > obstacle.since:
         finding = replace(finding, obstacle=None)
@@ -256,7 +279,13 @@ def _informed(finding: Finding, cause: Cause) -> Finding:
 
 
 def _decided(
-    ports: Ports, snapshot: Snapshot, before: Stored[Finding] | None, finding: Finding, drift: Drift | None
+    ports: Ports,
+    snapshot: Snapshot,
+    before: Stored[Finding] | None,
+    finding: Finding,
+    drift: Drift | None,
+    *,
+    gate: Gate | None = None,
 ) -> _Update:
     finding = replace(finding, observed=ports.policy.observes)
     if finding.state is State.FAILED:
@@ -266,7 +295,8 @@ def _decided(
         return _Update(before, finding, "")
     now = ports.clock.now()
     decision = decide(finding, ports.remediators.get(finding.rule_id), ports.policy, now, snapshot.tags)
-    finding = _accepted(finding, decision)
+    limit = finding.limit
+    finding, decision = gated(gate, _accepted(finding, decision), decision)
     if (decision.action is Action.ASK or decision.instead_of) and drift is not None:
         if busy(snapshot):
             return _Update(before, finding, "")  # a plan for a hub that is just changing would be outdated at once
@@ -274,13 +304,16 @@ def _decided(
         finding, decision = with_plan(ports, snapshot, finding, drift, decision)
     elif ports.policy.observes:
         finding = replace(finding, proposal=None)  # what was asked before would not be done now
-    return _entered(ports, before, finding, decision)
+    return _entered(ports, before, finding, decision, moved=finding.limit is not limit)
 
 
-def _entered(ports: Ports, before: Stored[Finding] | None, finding: Finding, decision: Decision) -> _Update:
+def _entered(
+    ports: Ports, before: Stored[Finding] | None, finding: Finding, decision: Decision, *, moved: bool = False
+) -> _Update:
+    """The update that the decision makes; ``moved`` says that it is news though the state stays."""
     now = ports.clock.now()
     decided = finding.after(Event(decision.action.value), at=now, reason=decision.reason)
-    if decided.state is finding.state:
+    if decided.state is finding.state and not moved:
         return _Update(before, finding, "")
     return _Update(before, decided, decision.reason)
 

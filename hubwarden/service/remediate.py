@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, cast
 
 from hubwarden.domain.finding import IN_FLIGHT, Attempt, Event, Finding, Obstacle, State
 from hubwarden.domain.jsons import JsonObject
+from hubwarden.domain.limits import Kill, Slot
 from hubwarden.domain.plan import Plan, PlanError, Target
 from hubwarden.domain.receipt import Receipt
 from hubwarden.domain.remediation import Outcome, remediation_id
@@ -32,6 +33,7 @@ from hubwarden.service.errors import (
 )
 from hubwarden.service.evaluate import not_found, remember
 from hubwarden.service.fingerprint import fingerprint
+from hubwarden.service.gate import kill_switch, note_outcome
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
 from hubwarden.service.observe import busy, observe
@@ -41,6 +43,7 @@ from hubwarden.service.put_off import TRIES, put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
 from hubwarden.service.rollback import changes_of, hold_all, prepared_rollback
 from hubwarden.service.snapshots import keep, note_unproven
+from hubwarden.service.turns import give_back, hold_back, take
 
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,9 @@ log = logging.getLogger(__name__)
 _TRIES: Final = 8
 _FIRST: Final = (Target.DIAGNOSTICS, Target.DEFENDER, Target.HUB)
 _FIRST_VERIFY: Final = timedelta(seconds=2)
+_KILLED: Final = timedelta(minutes=5)
+_FAILURES: Final = frozenset({Event.REFUSED, Event.NO_EFFECT})
+"""What counts as an error of the fix; a missing right, a lock, a conflict and throttling do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class _Fix:
     snapshot: Snapshot
     claims: tuple[Stored[Finding], ...]
     verify: VerifyMessage
+    slots: tuple[Slot, ...]
 
     @property
     def plan(self) -> Plan:
@@ -82,6 +89,10 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
     approved = [finding for finding in findings if finding.state is State.APPROVED]
     if not approved:
         log.info("nothing on %s is approved for fixing", hub)
+        return
+    killed = await kill_switch(ports)
+    if killed is not None:
+        await _wait_for_resume(ports, message, killed)
         return
     if any(finding.state in IN_FLIGHT for finding in findings):
         await _come_back(ports, message, ConflictError(f"another fix of {hub} is under way"))
@@ -130,6 +141,12 @@ async def _fix(ports: Ports, message: RemediateMessage, snapshot: Snapshot) -> N
         await _again(ports, message, fix, ConflictError(f"another fix of {hub} is under way"), None)
 
 
+async def _wait_for_resume(ports: Ports, message: RemediateMessage, killed: Kill) -> None:
+    """Keep the work on its queue, as often as it takes: what is approved stays approved, and no try is used up."""
+    log.warning("%s is not touched: %s", message.hub, killed)
+    await ports.work.send(message, delay=_KILLED)
+
+
 async def _come_back(
     ports: Ports, message: RemediateMessage, error: AzureError, retry_after: timedelta | None = None
 ) -> None:
@@ -156,22 +173,56 @@ async def _prepare(ports: Ports, look: Look) -> _Fix | None:
     plans = [(stored, await _plan_alone(ports, look, stored)) for stored in _shown(look)]
     # What stands beside the hub goes first: a write of the hub gives it a new etag, and voids other approvals.
     target = min((plan.target for _, plan in plans if plan is not None), key=_FIRST.index, default=None)
-    fixable = [stored for stored, plan in plans if plan is not None and plan.target is target]
+    wanted = [(stored, plan) for stored, plan in plans if plan is not None and plan.target is target]
+    alone = {stored.value.id for stored, plan in wanted if not _approved_by_people(stored.value, plan)}
+    slots, fixable = await _within_limits(ports, [stored for stored, _ in wanted], alone)
     if not fixable:
         return None
     try:
         made = prepared(ports, look.snapshot, [_drifting(look, stored) for stored in fixable])
     except PlanError as error:
+        await give_back(ports, slots)
         for stored in fixable:
             await _no_plan(ports, stored, str(error))
         return None
-    return await _claimed(ports, look, made, fixable)
+    return await _claimed(ports, look, made, fixable, slots=slots, alone=alone)
 
 
-async def _claimed(ports: Ports, look: Look, made: Prepared, approved: Sequence[Stored[Finding]]) -> _Fix | None:
+async def _claimed(
+    ports: Ports,
+    look: Look,
+    made: Prepared,
+    approved: Sequence[Stored[Finding]],
+    *,
+    slots: tuple[Slot, ...] = (),
+    alone: Collection[str] = (),
+) -> _Fix | None:
+    """Claim what is to be fixed; ``alone`` are the ids of what no person approved, ``slots`` what that took."""
     verify = await _guard(ports, made.plan)
-    claims = await _claim(ports, made, approved, look.snapshot.taken_at)
-    return None if claims is None else _Fix(made, look.snapshot, claims, verify)
+    claims = await _claim(ports, made, approved, look.snapshot.taken_at, alone)
+    if claims is None:
+        await give_back(ports, slots)
+        return None
+    return _Fix(made, look.snapshot, claims, verify, slots)
+
+
+def _approved_by_people(finding: Finding, plan: Plan) -> bool:
+    return finding.approval is not None and finding.approval.digest == plan.digest
+
+
+async def _within_limits(
+    ports: Ports, approved: Sequence[Stored[Finding]], alone: Collection[str]
+) -> tuple[tuple[Slot, ...], list[Stored[Finding]]]:
+    """Take slots for what no person approved (``alone``); what gets none is held until its turn."""
+    slots, refused = await take(ports, [stored.value for stored in approved if stored.value.id in alone])
+    fixable: list[Stored[Finding]] = []
+    for stored in approved:
+        reason = refused.get((stored.value.hub, stored.value.rule_id))
+        if reason is None or stored.value.id not in alone:
+            fixable.append(stored)
+        else:
+            await hold_back(ports, stored, reason)
+    return slots, fixable
 
 
 async def _prepare_rollback(ports: Ports, look: Look, stored: Stored[Finding]) -> _Fix | None:
@@ -269,7 +320,11 @@ def _writes(finding: Finding, solution: str) -> bool:
 
 
 async def _claim(
-    ports: Ports, made: Prepared, approved: Sequence[Stored[Finding]], read_at: datetime
+    ports: Ports,
+    made: Prepared,
+    approved: Sequence[Stored[Finding]],
+    read_at: datetime,
+    alone: Collection[str],
 ) -> tuple[Stored[Finding], ...] | None:
     now, plan = ports.clock.now(), made.plan
     attempt = Attempt(
@@ -287,7 +342,8 @@ async def _claim(
     for stored in approved:
         reason = f"carrying out plan {plan.digest}: " + "; ".join(map(str, plan.changes))
         finding = stored.value.after(Event.CLAIM, at=now, reason=reason)
-        finding = replace(finding, attempt=attempt, attempts=finding.attempts + 1)
+        automatic = replace(attempt, automatic=finding.id in alone)
+        finding = replace(finding, attempt=automatic, attempts=finding.attempts + 1)
         try:
             claimed.append(await enter(ports, stored, finding, reason))
         except StaleWriteError:
@@ -316,6 +372,11 @@ async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
         log.info("plan for %s: %s (digest %s)", plan.hub, change, plan.digest)
     for warning in fix.made.warnings:
         log.info("plan for %s: note: %s", plan.hub, warning)
+    killed = await kill_switch(ports)
+    if killed is not None:
+        await ports.audit.append("write", _told(plan, fix.claims, outcome=f"not sent: {killed}"))
+        await _stopped(ports, message, fix, killed)
+        return
     try:
         receipt = await _send(ports, fix)
     except AzureError as error:
@@ -329,6 +390,17 @@ async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
     for claim in fix.claims:
         await _written(ports, claim)
     await ports.work.send(fix.verify, delay=_FIRST_VERIFY)
+
+
+async def _stopped(ports: Ports, message: RemediateMessage, fix: _Fix, killed: Kill) -> None:
+    """The switch was thrown after the claim: as if this fix had not begun."""
+    await give_back(ports, fix.slots)
+    await note_unproven(ports, fix.claims[0].value, Outcome.NOT_WRITTEN)
+    for claim in fix.claims:
+        reason = f"not written: {killed}"
+        released = claim.value.after(Event.RELEASE, at=ports.clock.now(), reason=reason)
+        await enter(ports, claim, replace(released, attempts=released.attempts - 1), reason)
+    await _wait_for_resume(ports, message, killed)
 
 
 async def _send(ports: Ports, fix: _Fix) -> Receipt:
@@ -353,6 +425,7 @@ async def _written(ports: Ports, claim: Stored[Finding]) -> None:
     attempt = replace(claim.value.attempt, written_at=now, deadline=now + ports.timings.verify)
     reason = f"Azure accepted plan {attempt.digest}"
     written = replace(claim.value.after(Event.WRITTEN, at=now, reason=reason), attempt=attempt)
+    written = _counted(written, attempt)
     await enter(ports, claim, written, reason)
 
 
@@ -362,7 +435,12 @@ async def doubt(ports: Ports, claim: Stored[Finding], reason: str) -> Stored[Fin
     assert claim.value.attempt is not None
     attempt = replace(claim.value.attempt, deadline=now + ports.timings.verify)
     doubtful = replace(claim.value.after(Event.UNCERTAIN, at=now, reason=reason), attempt=attempt)
-    return await enter(ports, claim, doubtful, reason)
+    return await enter(ports, claim, _counted(doubtful, attempt), reason)
+
+
+def _counted(finding: Finding, attempt: Attempt) -> Finding:
+    """All findings of one write name the same moment, so that it counts as one."""
+    return finding.fixed_at(attempt.started_at) if attempt.automatic else finding
 
 
 async def _not_written(ports: Ports, message: RemediateMessage, fix: _Fix, error: AzureError) -> None:
@@ -376,11 +454,13 @@ async def _not_written(ports: Ports, message: RemediateMessage, fix: _Fix, error
         case ConflictError() | HubGoneError():
             await _again(ports, message, fix, error, None)  # whether the hub is gone, the next read tells
         case DeniedError():
+            await give_back(ports, fix.slots)
             for claim in fix.claims:
                 reason = f"Azure refused and nothing was changed: {error}"
                 await give_to_people(ports, claim, Event.DENIED, reason, retry_in=ports.timings.retry_denied)
             await ports.work.send(message)  # what else is approved on the hub has had no turn yet
         case _:
+            await give_back(ports, fix.slots)
             for claim in fix.claims:
                 reason = f"nothing was changed, and trying again would not help: {error}"
                 await give_to_people(ports, claim, Event.REFUSED, reason)
@@ -391,6 +471,7 @@ async def _again(
     ports: Ports, message: RemediateMessage, fix: _Fix, error: AzureError, retry_after: timedelta | None
 ) -> None:
     """Certainly nothing was written: release the claims and come back, but not for ever."""
+    await give_back(ports, fix.slots)
     if max(claim.value.attempts for claim in fix.claims) >= _TRIES:
         reason = f"{_TRIES} tries did not get through; the last one: {error}"
         for claim in fix.claims:
@@ -415,6 +496,9 @@ async def give_to_people(
     It is tried again once somebody has changed the hub after ``since`` (by default: now), or after ``retry_in``;
     but what Azure said is wrong is not tried on this drift again.
     """
+    if event in _FAILURES and stored.value.attempt is not None and stored.value.rollback is None:
+        stops = await note_outcome(ports, stored.value.attempt.digest, f"{stored.value.hub.name}: {reason}")
+        reason = f"{reason}; {stops}" if stops else reason
     now = ports.clock.now()
     retry_at = None if retry_in is None else now + retry_in
     obstacle = Obstacle(reason, since or now, retry_at, final=event is Event.REFUSED)

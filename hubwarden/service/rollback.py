@@ -15,7 +15,6 @@ from typing import Final
 
 from hubwarden.domain.approval import Approver
 from hubwarden.domain.finding import (
-    HISTORY_KEPT,
     Actor,
     Event,
     Finding,
@@ -268,5 +267,5 @@ async def hold_all(ports: Ports, finding: Finding, known: Sequence[Stored[Findin
 
 def _held(finding: Finding, hold: Hold) -> Finding:
     """Where it stands it stays: once the drift is seen again, policy holds it."""
-    step = Step(hold.at, Event.HOLD, finding.state, f"held by {hold.by}: {hold.reason}")
-    return replace(finding, hold=hold, history=(*finding.history, step)[-HISTORY_KEPT:])
+    noted = finding.noting(Event.HOLD, at=hold.at, reason=f"held by {hold.by}: {hold.reason}")
+    return replace(noted, hold=hold)

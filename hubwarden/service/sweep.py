@@ -28,6 +28,7 @@ from hubwarden.service.observe import busy, observe, observe_listed
 from hubwarden.service.ports import HubRecord, Ports, Stored, SweepRecord
 from hubwarden.service.put_off import put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
+from hubwarden.service.turns import begin_sweep, turns
 
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,9 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
     and one read per known hub that no list shows: deleted, or not for us to see any more.
     """
     started_at = ports.clock.now()
+    whole = again is None or again.subscription == ALL
+    if whole:
+        await begin_sweep(ports)
     tally = _Tally()
     watched = await _watched(ports, again, tally)
     limit, at_once = asyncio.Semaphore(HUBS_AT_ONCE), asyncio.Semaphore(SUBSCRIPTIONS_AT_ONCE)
@@ -113,7 +117,7 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
             group.create_task(_within(at_once, _sweep_hidden(ports, subscription, tally)))
     subscriptions = (*watched.listed, *watched.unlisted)
     record = _record(ports, subscriptions, started_at, tally)
-    if again is None or again.subscription == ALL:
+    if whole:
         await ports.records.add_sweep(record)  # a part must not pass for the whole
     await ports.audit.append("sweep", {
         "summary": record.summary,
@@ -123,6 +127,7 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
     })  # fmt: skip
     log.log(logging.INFO if record.complete else logging.WARNING, "sweep: %s%s", record.summary,
             "".join(f"; {path}: {reason}" for path, reason in record.unknown.items()))  # fmt: skip
+    await turns(ports)
     return record
 
 

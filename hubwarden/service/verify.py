@@ -16,6 +16,7 @@ from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.service.errors import HubGoneError, TransientError
 from hubwarden.service.evaluate import bury_hub, follow_up, remember, stays_away
 from hubwarden.service.fingerprint import changed_since, member_of
+from hubwarden.service.gate import note_outcome
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import VerifyMessage
 from hubwarden.service.observe import busy, observe
@@ -78,6 +79,8 @@ async def _conclude(
         await note_unproven(ports, fixes[0].value, Outcome.NOT_WRITTEN if doubtful else Outcome.NOT_PROVEN)
     else:
         await note_proven(ports, fixes[0].value, snapshot)
+        if fixes[0].value.rollback is None:
+            await note_outcome(ports, message.digest)
     for fix in still_there:
         await _still_there(ports, fix, _remains(seen, fix.value) or "")
     for fix in fixes:
@@ -182,6 +185,8 @@ async def _still_there(ports: Ports, fix: Stored[Finding], what: str) -> None:
         reason = f"{last.written_by or 'somebody'} wrote the hub after our fix, and {back}"
         again = finding.after(Event.OVERTAKEN, at=ports.clock.now(), reason=reason)
         again = replace(again, actor=last.written_by or finding.actor)
+        if last.written_by is not None:
+            again = again.blaming(last.written_by, last.written_at)
         await enter(ports, fix, again, reason)
         return
     reason = (

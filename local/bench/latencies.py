@@ -19,7 +19,7 @@ from hubwarden.domain.finding import State
 from hubwarden.domain.hub_id import HubId
 from local.bench.child import BenchError
 from local.bench.figure import Figure
-from local.scene import hub_body, lower_tls
+from local.scene import UNLIMITED, hub_body, lower_tls
 from local.stack import HUBWARDEN, SOMEBODY, SUBSCRIPTION, Options, Stack
 
 
@@ -122,4 +122,4 @@ def _figures(drifts: int, seen: Sequence[Drift], seconds: list[float]) -> list[F
 
 def _policy() -> str:
     modes = "".join(f'  {rule.id}: {{mode: "{"auto" if rule.id == _RULE else "off"}"}}\n' for rule in RULES)
-    return f"version: 1\nsubscriptions:\n  - {SUBSCRIPTION}\nrules:\n{modes}"
+    return f"version: 1\nsubscriptions:\n  - {SUBSCRIPTION}\nrules:\n{modes}{UNLIMITED}"

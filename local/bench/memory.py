@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hubwarden.domain.finding import Finding
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json
+from hubwarden.domain.limits import Kill, Ledger, Standing
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.messages import Message, Queue
 from hubwarden.service.ports import HubRecord, Stored, SweepRecord, Ticket
@@ -91,6 +92,12 @@ class MemoryFindings:
             for stored in rows.values():
                 yield stored.value
 
+    async def limited(self) -> AsyncIterator[Finding]:
+        """See FindingStore."""
+        async for finding in self.everything():
+            if finding.limit:
+                yield finding
+
     async def waiting(self) -> AsyncIterator[Finding]:
         """See FindingStore."""
         async for finding in self.everything():
@@ -131,6 +138,14 @@ class MemoryHubs:
         """See HubStore."""
         self._meter.count()
         return sorted(subscription for subscription, rows in self._subscriptions.items() if rows.values())
+
+    async def standing(self, rule_id: str, watched: Callable[[HubId], bool]) -> Standing:
+        """See HubStore."""
+        self._meter.count()
+        rows = (row.value for rows in self._subscriptions.values() for row in rows.values())
+        known = [record for record in rows if record.looked_at is not None and watched(record.hub)]
+        drifting = (record.hub for record in known if record.verdicts.get(rule_id) == "drift")
+        return Standing(len(known), frozenset(drifting))
 
     async def add_sweep(self, sweep: SweepRecord) -> None:
         """See HubStore."""
@@ -212,3 +227,32 @@ class MemoryTickets:
         """See TicketSystem."""
         self._meter.count()
         return self._tickets.get(key)
+
+
+class MemorySafety:
+    """SafetyStore."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._kill: Rows[str, Kill] = Rows()
+        self._ledger: Rows[str, Ledger] = Rows()
+
+    async def kill(self) -> Stored[Kill] | None:
+        """See SafetyStore."""
+        self._meter.count()
+        return self._kill.get("")
+
+    async def save_kill(self, kill: Kill, etag: str | None) -> str:
+        """See SafetyStore."""
+        self._meter.count()
+        return self._kill.write("", kill, etag)
+
+    async def ledger(self) -> Stored[Ledger] | None:
+        """See SafetyStore."""
+        self._meter.count()
+        return self._ledger.get("")
+
+    async def save_ledger(self, ledger: Ledger, etag: str | None) -> str:
+        """See SafetyStore."""
+        self._meter.count()
+        return self._ledger.write("", ledger, etag)

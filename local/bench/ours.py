@@ -14,7 +14,15 @@ from hubwarden.bootstrap import Hubwarden
 from hubwarden.service.ports import HubStore
 from local.bench.child import BenchError, answer, peak_megabytes
 from local.bench.in_flight import InFlight
-from local.bench.memory import MemoryAudit, MemoryFindings, MemoryHubs, MemoryTickets, MemoryWork, Meter
+from local.bench.memory import (
+    MemoryAudit,
+    MemoryFindings,
+    MemoryHubs,
+    MemorySafety,
+    MemoryTickets,
+    MemoryWork,
+    Meter,
+)
 
 
 class OneToken:
@@ -77,6 +85,7 @@ def _in_memory(env: dict[str, str], token: str, records: HubStore, meter: Meter)
         work=MemoryWork(meter),
         audit=MemoryAudit(meter),
         tickets=MemoryTickets(meter),
+        safety=MemorySafety(meter),
     )
 
 

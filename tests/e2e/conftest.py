@@ -13,7 +13,7 @@ import pytest_asyncio
 from detectors import RULES
 from hubwarden.domain.finding import Finding
 from local.azurite import why_azurite_cannot_run
-from local.scene import RESOURCE_GROUP, hub_body
+from local.scene import RESOURCE_GROUP, UNLIMITED, hub_body
 from local.stack import AUDITOR, HUBWARDEN, SOMEBODY, SUBSCRIPTION, Options, Stack
 
 
@@ -27,6 +27,7 @@ ONLY_TLS = "\n".join([
     f"  - {SUBSCRIPTION}",
     "rules:",
     *(f"  {rule.id}:\n    mode: {_mode(rule.id)}" for rule in RULES),
+    UNLIMITED,
 ])  # fmt: skip
 """The policy file of tests that are about what happens to a finding, and for which one rule will do."""
 

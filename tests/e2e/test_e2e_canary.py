@@ -27,7 +27,7 @@ from azure.storage.queue.aio import QueueClient
 from hubwarden.domain.finding import Finding
 from local.azure_simulator.keys import CANARY, derived_key
 from local.azurite import Azurite, why_azurite_cannot_run
-from local.scene import RESOURCE_GROUP, hub_body, lower_tls
+from local.scene import RESOURCE_GROUP, UNLIMITED, hub_body, lower_tls
 from local.stack import HUBWARDEN, ROOT, SUBSCRIPTION, Options, Stack
 from tests.e2e.conftest import Scene, hub_path
 from tests.e2e.leaks import everything, found_in
@@ -57,7 +57,7 @@ rules:
     mode: approve
     settings: {{solution: {SOLUTION}, workspace: {WORKSPACE}, location: westeurope}}
   defender-devices: {{mode: ticket}}
-"""
+{UNLIMITED}"""
 ROGUE = {"keyName": "rogue", "rights": "RegistryWrite, ServiceConnect"}
 WIDENED = {"keyName": "backend", "rights": "RegistryWrite, ServiceConnect"}
 OWNER = {"keyName": "iothubowner", "rights": "RegistryWrite, ServiceConnect, DeviceConnect"}

@@ -24,7 +24,7 @@ from hubwarden.bootstrap import Hubwarden
 from hubwarden.domain.hub_id import HubId
 from local.azure_simulator import AzureSimulator, SimulatorConfig
 from local.azurite import Azurite, why_azurite_cannot_run
-from local.scene import hub_body
+from local.scene import UNLIMITED, hub_body
 from local.stack import HUBWARDEN, TENANT
 from tests.unit.fakes import FakeClock, FakeWork, Gates
 
@@ -120,7 +120,7 @@ def policy(mode: str) -> str:
     for rule in RULES:
         said = "off" if rule.id not in JUDGED else mode if rule.id in {"tls-minimum", "diagnostics"} else "report"
         lines.append(f'  {rule.id}: {{mode: "{said}"{_settings(rule.id)}}}')
-    return "\n".join(lines)
+    return "\n".join([*lines, UNLIMITED])
 
 
 def _settings(rule_id: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from local.azurite import why_azurite_cannot_run
+from local.scene import UNLIMITED
 from local.stack import HUBWARDEN, SOMEBODY, SUBSCRIPTION, Options, Stack
 from tests.e2e.conftest import Scene
 
@@ -30,7 +31,7 @@ rules:
       destination: {WORKSPACE}
   sas-policies:
     mode: auto
-"""
+{UNLIMITED}"""
 THEIRS = {"workspaceId": WORKSPACE, "logs": [{"category": "Connections", "enabled": True}]}
 
 

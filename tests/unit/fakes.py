@@ -22,6 +22,7 @@ from hubwarden.domain.audit import BEGIN, Entry, UnwritableEntryError, chained
 from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, State
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import get_at, with_value
+from hubwarden.domain.limits import Standing
 from hubwarden.domain.policy import check_policy
 from hubwarden.domain.receipt import Receipt
 from hubwarden.service.bury import bury
@@ -44,6 +45,7 @@ from hubwarden.service.messages import (
     RemediateMessage,
     SweepMessage,
     TicketMessage,
+    TurnMessage,
     VerifyMessage,
     parse,
     queue_of,
@@ -53,6 +55,7 @@ from hubwarden.service.ports import Page, Ports, Stored, Timings
 from hubwarden.service.remediate import remediate
 from hubwarden.service.route_event import route_event
 from hubwarden.service.sweep import sweep
+from hubwarden.service.turns import turns
 from hubwarden.service.verify import verify
 from remediators import REMEDIATORS
 from tests.unit.audit_schema import check_line
@@ -169,6 +172,11 @@ class FakeFindings(_Rows):
             if finding.ticket_due and finding.ticket_trouble:
                 yield finding
 
+    async def limited(self):
+        for finding in self.all:
+            if finding.limit:
+                yield finding
+
     @gated
     async def find(self, finding_id):
         return self.rows.get(finding_id)
@@ -204,6 +212,11 @@ class FakeRecords(_Rows):
         for stored in list(self.rows.values()):
             if stored.value.hub.subscription == subscription:
                 yield stored.value
+
+    @gated
+    async def standing(self, rule_id, watched):
+        known = [row.value for row in self.rows.values() if row.value.looked_at and watched(row.value.hub)]
+        return Standing(len(known), frozenset(r.hub for r in known if r.verdicts.get(rule_id) == "drift"))
 
     @gated
     async def add_sweep(self, record):
@@ -358,6 +371,36 @@ class FakeOutbox(_Rows):
         for stored in list(self.rows.values()):
             if stored.value.trouble:
                 yield stored.value
+
+
+class FakeSafety(_Rows):
+    """SafetyStore. Turn ``down`` and storage does not answer."""
+
+    down = False
+
+    def _check(self):
+        if self.down:
+            raise StorageUnavailableError("table hubwardensafety does not answer")
+
+    @gated
+    async def kill(self):
+        self._check()
+        return self.rows.get("kill")
+
+    @gated
+    async def save_kill(self, kill, etag):
+        self._check()
+        return self._write("kill", kill, etag)
+
+    @gated
+    async def ledger(self):
+        self._check()
+        return self.rows.get("ledger")
+
+    @gated
+    async def save_ledger(self, ledger, etag):
+        self._check()
+        return self._write("ledger", ledger, etag)
 
 
 class FakeChannel:
@@ -768,6 +811,8 @@ class World:
         self.outbox = None
         self.channels = {}
         self.links = None
+        self.safety = FakeSafety(self.gates, self.log)
+        self.kill_setting = False
         self.hubs = FakeHubs(self)
         self.policy = policy(mode, rules=rules, more=more)
         self.violations = []
@@ -784,6 +829,7 @@ class World:
             graveyard=self.graveyard, lists=self.lists, tickets=self.tickets, clock=self.clock, policy=self.policy,
             rules=self.rules, remediators=self.remediators, timings=self.timings, outbox=self.outbox,
             channels=self.channels, links=self.links, remediations=self.remediations,
+            safety=self.safety, kill_setting=self.kill_setting,
         )  # fmt: skip
 
     # --- what must never happen, looked at while it would
@@ -835,12 +881,14 @@ class World:
     async def sweep(self):
         return await sweep(self.ports)
 
-    async def handle(self, message):
+    async def handle(self, message):  # noqa: PLR0911
         match message:
             case EvaluateMessage():
                 return await evaluate(self.ports, message)
             case SweepMessage():
                 return await sweep(self.ports, message)
+            case TurnMessage():
+                return await turns(self.ports)
             case RemediateMessage():
                 return await remediate(self.ports, message)
             case VerifyMessage():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from jsonschema import Draft202012Validator
 from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.audit import BEGIN, CONTINUED, Entry, Place, chained
 from hubwarden.domain.finding import State
+from hubwarden.domain.limits import Asked
+from hubwarden.service import operate
 from hubwarden.service.approve import approve
 from hubwarden.service.bury import bury
+from hubwarden.service.gate import change
 from hubwarden.service.messages import Queue
 from hubwarden.service.rollback import ask_for_rollback
 from tests.unit.audit_schema import KINDS, SCHEMA, what_is_wrong
@@ -36,6 +40,16 @@ async def rolled_back(world):
     await world.run()
 
 
+async def limited(world):
+    """The switch is thrown, the breaker reset, and a question answered."""
+    asked = {"tls-minimum": Asked("tls-minimum", HUB, world.clock.now(), 8, 10)}
+    await change(world.ports, lambda ledger: replace(ledger, tripped="too many failed", asked=asked))
+    await operate.kill(world.ports, by="robin", reason="something is odd")
+    await operate.resume(world.ports, by="robin")
+    await operate.reset_breaker(world.ports, by="robin")
+    await operate.release_rule(world.ports, "tls-minimum", by="robin")
+
+
 async def life():
     """A world in which all happens that leaves a line."""
     front = await asked()
@@ -50,6 +64,7 @@ async def life():
     await world.run()
     assert world.state() is State.RESOLVED
     await rolled_back(world)
+    await limited(world)
     await bury(Queue.VERIFY, "x", graveyard=world.graveyard, audit=world.audit)
     return world
 

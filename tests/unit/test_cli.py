@@ -61,7 +61,8 @@ class Desk:
         service = Closing(
             env, hubs=world.hubs, findings=world.findings, records=world.records, work=world.work,
             audit=world.audit, graveyard=world.graveyard, lists=world.lists, tickets=world.tickets,
-            remediations=world.remediations, clock=world.clock, rules=world.rules, remediators=world.remediators,
+            remediations=world.remediations, safety=world.safety, clock=world.clock,
+            rules=world.rules, remediators=world.remediators,
         )  # fmt: skip
         self.composed.append(service)
         return service
@@ -138,6 +139,7 @@ def test_the_json_of_findings_is_what_the_documentation_says(desk):
         "summary": finding.summary,
         "first_seen": finding.first_seen.isoformat(),
         "last_seen": finding.last_seen.isoformat(),
+        "held": None,
         "occurrences": 1,
         "plan": plan_of(desk),
         "exemption": None,

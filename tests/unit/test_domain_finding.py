@@ -38,7 +38,7 @@ TABLE = {
     "open": DECISIONS,
     "reported": DECISIONS,
     "ticketed": DECISIONS,
-    "held": DECISIONS,
+    "held": DECISIONS + ", free → open",
     "exempt": DECISIONS,
     "awaiting_approval": f"{DECISIONS}, approve → approved, reject → rejected, expire → expired, outdated → stale",
     "approved": f"{DECISIONS}, claim → executing, outdated → stale",

@@ -72,8 +72,8 @@ def composed(tmp_path):
             {"HUBWARDEN_POLICY": str(path), "AzureWebJobsStorage": "UseDevelopmentStorage=true"},
             credential=credential or FakeCredential(), hubs=world.hubs, findings=world.findings,
             records=world.records, work=world.work, audit=world.audit, graveyard=world.graveyard,
-            lists=world.lists, tickets=world.tickets, remediations=world.remediations, clock=world.clock,
-            rules=rules,
+            lists=world.lists, tickets=world.tickets, remediations=world.remediations, safety=world.safety,
+            clock=world.clock, rules=rules,
         )  # fmt: skip
         return service, world
 

@@ -108,7 +108,7 @@ async def test_a_worker_that_dies_twice_leaves_nothing_undone():
 
 
 async def test_a_ticket_survives_a_worker_that_dies_at_any_port_call():
-    for k in range(1, 200):
+    for k in range(1, 400):
         world = World("ticket")
         world.hubs.add(minTlsVersion="1.0")
         world.gates.kill_at = k

@@ -43,6 +43,11 @@ class TableFindings:
         async for stored in self._table.marked("TicketWaits"):
             yield stored.value
 
+    async def limited(self) -> AsyncIterator[Finding]:
+        """The findings that a limit holds."""
+        async for stored in self._table.marked("Limited"):
+            yield stored.value
+
 
 def _partition(hub: HubId) -> str:
     return f"{hub.subscription}|{hub.resource_group}|{hub.name}"
@@ -64,6 +69,7 @@ def _columns(finding: Finding) -> Mapping[str, Column]:
         "LastSeen": finding.last_seen,
         "Occurrences": finding.occurrences,
         "TicketWaits": True if finding.ticket_due and finding.ticket_trouble else None,
+        "Limited": True if finding.limit else None,
     }
 
 

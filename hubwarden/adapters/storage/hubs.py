@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -10,6 +10,7 @@ from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.rows import Column, Key, Shape
 from hubwarden.adapters.storage.table import Table
 from hubwarden.domain.hub_id import HubId
+from hubwarden.domain.limits import Standing
 from hubwarden.service.ports import HubRecord, Stored, SweepRecord
 
 
@@ -44,6 +45,18 @@ class TableHubs:
         async for stored in self._hubs.values(subscription.lower()):
             yield stored.value
 
+    async def standing(self, rule_id: str, watched: Callable[[HubId], bool]) -> Standing:
+        """See HubStore; one query of two short columns, whatever else the rows hold."""
+        looked_at, drifting = 0, set()
+        async for row in self._hubs.columns("Hub", "LookedAt", "Drifts"):
+            hub = HubId.parse(row["Hub"])
+            if "LookedAt" not in row or not watched(hub):
+                continue
+            looked_at += 1
+            if rule_id in row.get("Drifts", "").split():
+                drifting.add(hub)
+        return Standing(looked_at, frozenset(drifting))
+
     async def add_sweep(self, sweep: SweepRecord) -> None:
         """Remember a sweep; its start names it, so that adding it again changes nothing."""
         await self._sweeps.put(sweep)
@@ -64,6 +77,7 @@ def _hub_columns(record: HubRecord) -> Mapping[str, Column]:
         "Hub": record.hub.path,
         "LookedAt": record.looked_at,
         "Verdicts": ", ".join(f"{rule}: {verdict}" for rule, verdict in record.verdicts.items()),
+        "Drifts": " ".join(rule for rule, verdict in record.verdicts.items() if verdict == "drift"),
     }
 
 

@@ -93,6 +93,12 @@ class Table[T]:
             async for row in self._client.query_entities(f"{column} eq true"):
                 yield self._stored(row)
 
+    async def columns(self, *names: str) -> AsyncIterator[Mapping[str, Any]]:
+        """These columns of every row, as far as it has them; the values themselves are not fetched."""
+        with reported(self._part), suppress(ResourceNotFoundError):
+            async for row in self._client.list_entities(select=list(names)):
+                yield row
+
     @property
     def _client(self) -> TableClient:
         return self._account.table(self._shape.table)
