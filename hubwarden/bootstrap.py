@@ -43,6 +43,7 @@ from hubwarden.domain.policy import Policy
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.snapshot import Facet
 from hubwarden.domain.targets import Tickets
+from hubwarden.service.advice import advice
 from hubwarden.service.bury import bury
 from hubwarden.service.census import census
 from hubwarden.service.desk import settle_late
@@ -96,9 +97,10 @@ from hubwarden.service.sweep import sweep
 from hubwarden.service.turns import turns
 from hubwarden.service.verify import verify
 from hubwarden.settings import Settings
+from hubwarden.web.hook import hook_unavailable
 from hubwarden.web.links import Links
 from hubwarden.web.requests import Answer, Request
-from hubwarden.web.routes import Door, answered, unavailable
+from hubwarden.web.routes import Door, answered, decided, decided_by_program, unavailable
 from remediators import REMEDIATORS
 
 
@@ -310,17 +312,21 @@ class Hubwarden:
     async def on_decision(self, request: Request) -> Answer:
         """Somebody decides on the page of a link."""
         await self._refresh()
-        return unavailable("no policy") if self.not_ready else await answered(self._door.decide(request))
+        return unavailable("no policy") if self.not_ready else await decided(self._door.decide(request))
 
     async def on_webhook(self, request: Request) -> Answer:
         """A program sends somebody's decision."""
         await self._refresh()
-        return unavailable("no policy") if self.not_ready else await answered(self._door.hook(request))
+        if self.not_ready:
+            return hook_unavailable("no policy")
+        return await decided_by_program(self._door.hook(request))
 
     async def on_health(self) -> Mapping[str, Any]:
         """Somebody asks how things are."""
         await self._refresh()
         warnings = [self._policy_problems] if self._policy and self._policy_problems else []
+        if self._policy is not None:
+            warnings += advice(self._policy, signs_in=self.settings.signs_in)
         return await health(
             self._records,
             self._findings,
@@ -414,12 +420,20 @@ class Hubwarden:
             outbox=self._outbox if self._channels else None,
             channels=self._channels,
             links=self._links,
+            ticket_links=self._links if self._links_are_safe_in_tickets else None,
             kill_setting=self.settings.kill,
         )
 
     @cached_property
     def _arm(self) -> HubPort:
         return self._given_hubs or _arm_hubs(self.settings.cloud, self._credential)
+
+    @property
+    def _links_are_safe_in_tickets(self) -> bool:
+        """Strangers may read tickets elsewhere: a link must be of no use to who is not signed in with a role."""
+        assert self._policy is not None
+        proven = self.settings.signs_in and bool(self._policy.approvals.required_roles)
+        return proven or self._policy.tickets.target == "builtin"
 
     @cached_property
     def _links(self) -> Links | None:

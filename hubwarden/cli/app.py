@@ -16,6 +16,7 @@ from hubwarden.cli import rollback as undo
 from hubwarden.cli.lookup import found as _found
 from hubwarden.cli.lookup import hub_named as _hub
 from hubwarden.cli.output import Output
+from hubwarden.cli.refusals import refusals_told
 from hubwarden.cli.running import TROUBLE, fail, run, words
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.finding import Finding, State
@@ -210,7 +211,8 @@ async def _approve(around: Surroundings, finding_id: str, plan: str, reason: str
     decider = around.decider(by)
     async with around.service() as service:
         seen = plan or _asked_for(around, await _found(service.ports, finding_id))
-        finding = await approve(service.ports, finding_id, plan=seen, by=decider, reason=words(reason))
+        async with refusals_told(service.ports, finding_id):
+            finding = await approve(service.ports, finding_id, plan=seen, by=decider, reason=words(reason))
     if finding.state is State.AWAITING_APPROVAL:
         typer.echo(f"agreed to by {screen.plain(str(decider))}: it waits for somebody else to agree too")
         return CLEAN
@@ -234,7 +236,7 @@ def _asked_for(around: Surroundings, finding: Finding) -> str:
 
 async def _reject(around: Surroundings, finding_id: str, plan: str, reason: str, by: str | None) -> int:
     decider = around.decider(by)
-    async with around.service() as service:
+    async with around.service() as service, refusals_told(service.ports, finding_id):
         finding = await reject(service.ports, finding_id, plan=plan, by=decider, reason=words(reason))
     typer.echo(f"rejected by {screen.plain(str(decider))}: {finding.hub.name} is left as it is")
     return CLEAN

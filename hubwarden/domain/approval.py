@@ -25,7 +25,9 @@ class Via(StrEnum):
     COMMAND_LINE = "command line"
     """Whoever runs it has rights on the storage account."""
     BEARER = "bearer"
-    """They hold a link or a key; the name is what they said."""
+    """They hold a key; the name is what they said."""
+    LINK = "link"
+    """They hold a link, and nothing says who they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Approver:
     object_id: str | None = None
 
     def __str__(self) -> str:
-        return f"bearer: {self.name}" if self.via is Via.BEARER else f"{self.name} ({self.via})"
+        return f"bearer: {self.name}" if self.via in {Via.BEARER, Via.LINK} else f"{self.name} ({self.via})"
 
     def made(self, actor: Actor | None) -> bool:
         """Whether this is who made the change, by object id or by name."""
@@ -48,12 +50,16 @@ class Approver:
         return self.name.casefold() in {known.casefold() for known in (actor.name, actor.email) if known}
 
     def agreed(self, earlier: Sequence[Approval]) -> bool:
-        """Whether one of these is this approver's own."""
-        return any(str(self) == approval.by or _same(self.object_id, approval.object_id) for approval in earlier)
+        """Whether one of these is this approver's own: by object id where both are known, else by name.
 
+        The same name by another way is the same person.
+        """
+        return any(self._gave(approval) for approval in earlier)
 
-def _same(one: str | None, other: str | None) -> bool:
-    return one is not None and other is not None and one.casefold() == other.casefold()
+    def _gave(self, approval: Approval) -> bool:
+        if self.object_id and approval.object_id:
+            return self.object_id.casefold() == approval.object_id.casefold()
+        return self.name.casefold() == approval.name.casefold() or str(self) == approval.by
 
 
 @dataclass(frozen=True, slots=True)

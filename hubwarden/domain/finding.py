@@ -261,17 +261,23 @@ class Approval:
     at: datetime
     reason: str
     object_id: str | None = None
+    name: str = ""
+    """``by`` without how we know who it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """How the last plan that was put to people was decided: ``state`` is approved, rejected or expired."""
+    """How the last plan that was put to people was decided: ``state`` is approved, rejected or expired.
+
+    ``by_ids`` are the object ids, in Entra, of those of whom they are known.
+    """
 
     digest: str
     state: State
     by: str
     at: datetime
     reason: str
+    by_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +327,8 @@ class Trouble:
     reason: str
 
 
+ASIDE: Final = frozenset({State.REPORTED, State.HELD, State.EXEMPT, State.REJECTED})
+"""The drift is there and nobody is asked for now: a ticket that is open stays so, and says why."""
 FOR_PEOPLE: Final = frozenset({State.TICKETED, State.AWAITING_APPROVAL})
 """Somebody must act: there is to be a ticket."""
 
@@ -388,7 +396,21 @@ class Finding:
         """
         if self.for_people:
             return not self.ticket_open or self.ticket_trouble is not None
+        if self.state in ASIDE:
+            return self.ticket_open and self.ticket_trouble is not None
         return self.state is State.RESOLVED and (self.ticket_open or self.ticket_trouble is not None)
+
+    @property
+    def seen_at(self) -> datetime:
+        """When the drift was first seen, or since it was last gone."""
+        return max((step.at for step in self.history if step.event is Event.SEEN), default=self.first_seen)
+
+    @property
+    def changers(self) -> tuple[Actor, ...]:
+        """Everybody who is known to have made the drift what it is, since it was last gone."""
+        gone = max((step.at for step in self.history if step.event is Event.CLEARED), default=None)
+        made = [deed.actor for deed in self.deeds if gone is None or deed.at > gone]
+        return tuple(dict.fromkeys([*made, *([self.actor] if self.actor else [])]))
 
     @property
     def for_people(self) -> bool:

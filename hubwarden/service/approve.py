@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from hubwarden.domain.approval import Approver, Ask
+from hubwarden.domain.approval import Approver, Ask, Via
 from hubwarden.domain.finding import Approval, Event, Finding, Proposal, Ruling, State
+from hubwarden.domain.rule import Mode
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.expire import give_up_waiting, is_expired
 from hubwarden.service.ledger import enter
@@ -86,11 +87,18 @@ async def decide_together(
 
     No fix begins before all is said, so that what belongs together is written together: the first write of a hub
     voids every other plan for it. If this worker dies halfway, the next look at a hub begins what was approved.
+
+    Raises:
+        StorageUnavailableError: what was said of some is not known; what was approved before goes on.
     """
-    outcomes = [await _said(ports, ask, word, by, reason) for ask in asks]
-    approved = [done.finding for done in outcomes if done.finding and done.finding.state is State.APPROVED]
-    for hub in dict.fromkeys(finding.hub for finding in approved):
-        await ports.work.send(RemediateMessage(hub=hub.path))
+    outcomes: list[Outcome] = []
+    try:
+        for ask in asks:
+            outcomes.append(await _said(ports, ask, word, by, reason))  # noqa: PERF401 - what was said before counts
+    finally:
+        said = [done.finding for done in outcomes if done.finding and done.finding.state is State.APPROVED]
+        for hub in dict.fromkeys(finding.hub for finding in said):
+            await ports.work.send(RemediateMessage(hub=hub.path))
     return outcomes
 
 
@@ -114,36 +122,44 @@ async def _agree(ports: Ports, finding_id: str, plan: str, by: Approver, reason:
     stored, proposal = await _asked(ports, finding_id, plan)
     finding = stored.value
     _check_yours(ports, finding, by)
-    approval = Approval(proposal.digest, str(by), ports.clock.now(), reason, by.object_id)
+    approval = Approval(proposal.digest, str(by), ports.clock.now(), reason, by.object_id, by.name)
     agreed = (*finding.agreed, approval)
     needed = ports.policy.approvals.needed_for(finding.rule_id)
     if len(agreed) < needed:
         told = f"agreed to by {by} ({len(agreed)} of {needed}): {reason}"
-        await _tell(ports, finding, proposal, told)
+        await _tell(ports, finding, proposal, told, by)
         partly = replace(finding, agreed=agreed)
         await ports.findings.save(partly, stored.etag)
         return partly
     names = " and ".join(each.by for each in agreed)
     told = f"approved by {names}: {reason}"
-    ruling = Ruling(proposal.digest, State.APPROVED, names, approval.at, reason)
+    ids = tuple(each.object_id for each in agreed if each.object_id)
+    ruling = Ruling(proposal.digest, State.APPROVED, names, approval.at, reason, ids)
     approved = finding.after(Event.APPROVE, at=approval.at, reason=told)
     approved = replace(approved, agreed=agreed, approval=replace(approval, by=names), ruling=ruling)
-    await _tell(ports, finding, proposal, told)
+    await _tell(ports, finding, proposal, told, by)
     return (await enter(ports, stored, approved, told)).value
 
 
 async def _refuse(ports: Ports, finding_id: str, plan: str, by: Approver, reason: str) -> Finding:
     stored, proposal = await _asked(ports, finding_id, plan)
     told, now = f"rejected by {by}: {reason}", ports.clock.now()
-    ruling = Ruling(proposal.digest, State.REJECTED, str(by), now, reason)
+    ids = (by.object_id,) if by.object_id else ()
+    ruling = Ruling(proposal.digest, State.REJECTED, str(by), now, reason, ids)
     rejected = replace(stored.value.after(Event.REJECT, at=now, reason=told), ruling=ruling)
-    await _tell(ports, rejected, proposal, told)
+    await _tell(ports, rejected, proposal, told, by)
     return (await enter(ports, stored, rejected, told)).value
 
 
 def _check_yours(ports: Ports, finding: Finding, by: Approver) -> None:
-    if finding.rule_id in ports.policy.approvals.four_eyes and by.made(finding.actor):
+    if finding.rule_id in ports.policy.approvals.four_eyes and any(map(by.made, finding.changers)):
         raise NotYoursError(f"{by} made the change: somebody else must approve it; {_NOTHING}")
+    needed = ports.policy.approvals.needed_for(finding.rule_id)
+    if needed > 1 and by.via is Via.LINK:
+        raise NotYoursError(
+            f"{needed} different people must approve it, and a link does not say who you are: sign in, or use the "
+            f"command line; {_NOTHING}"
+        )
     if by.agreed(finding.agreed):
         raise NotYoursError(f"{by} has agreed already: somebody else must agree too; {_NOTHING}")
 
@@ -164,6 +180,7 @@ async def _asked(ports: Ports, finding_id: str, plan: str) -> tuple[Stored[Findi
             f"finding {finding_id} ({finding.rule_id} on {finding.hub}) does not wait for an approval, "
             f"it is {finding.state}: {finding.history[-1].reason}; {_NOTHING}"
         )
+    _check_policy(ports, finding)
     if proposal.digest != plan:
         raise NotAskedError(
             f"finding {finding_id} ({finding.rule_id} on {finding.hub}) asks about plan {proposal.digest} by now, "
@@ -172,11 +189,22 @@ async def _asked(ports: Ports, finding_id: str, plan: str) -> tuple[Stored[Findi
     return stored, proposal
 
 
-async def _tell(ports: Ports, finding: Finding, proposal: Proposal, told: str) -> None:
+def _check_policy(ports: Ports, finding: Finding) -> None:
+    """A yes that policy would not follow by now is not taken."""
+    mode = ports.policy.mode_of(finding.rule_id, finding.hub, finding.tags)
+    if finding.rollback is None and mode in {Mode.OFF, Mode.REPORT, Mode.TICKET}:
+        raise NotAskedError(
+            f"finding {finding.id} ({finding.rule_id} on {finding.hub}) is not fixed any more: the policy file's "
+            f"mode is {mode} by now; {_NOTHING}"
+        )
+
+
+async def _tell(ports: Ports, finding: Finding, proposal: Proposal, told: str, by: Approver) -> None:
     """Before the row is written, so that no decision is without a line; the row may still refuse it."""
     await ports.audit.append("approval", {
         "finding": finding.id,
         "hub": finding.hub.path,
         "plan": proposal.digest,
         "decision": told,
+        "by_id": by.object_id,
     })  # fmt: skip

@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from hubwarden.domain.finding import IN_FLIGHT, Finding, Proposal, State, Trouble
+from hubwarden.domain.finding import ASIDE, IN_FLIGHT, Finding, Proposal, State, Trouble
 from hubwarden.domain.jsons import Json
 from hubwarden.domain.plan import change_text, plan_difference
 from hubwarden.service.asking import page_for
@@ -32,14 +32,14 @@ _UNDER_WAY = IN_FLIGHT | {State.APPROVED}
 async def settle_ticket(ports: Ports, stored: Stored[Finding], *, news: bool = False) -> Stored[Finding]:
     """Open or close the finding's ticket where its state asks for it and that was not done yet.
 
-    With ``news``, a ticket that is open already is told why people must act now. What the ticket system does not
-    take is noted in the finding; a message and each next look at the hub try again.
+    With ``news``, a ticket that is open already is told why people must act now, or why nobody must for now. What
+    the ticket system does not take is noted in the finding; a message and each next look at the hub try again.
 
     Raises:
         StaleWriteError: somebody else wrote the finding.
     """
     finding = stored.value
-    if not finding.ticket_due and not (news and finding.for_people):
+    if not finding.ticket_due and not (news and _has_text(finding)):
         return stored
     try:
         await _carry_over(ports, finding)
@@ -73,7 +73,7 @@ async def settle_late(ports: Ports, message: TicketMessage) -> None:
 
 async def _carry_over(ports: Ports, finding: Finding) -> None:
     """Let the ticket system know."""
-    if finding.for_people:
+    if _has_text(finding):
         ticket, killed = _ticket(ports, finding), await kill_switch(ports)
         note = f"\nNote: {_line(str(killed))}" if killed else ""
         await ports.tickets.open(replace(ticket, text=ticket.text + note))
@@ -81,9 +81,14 @@ async def _carry_over(ports: Ports, finding: Finding) -> None:
         await ports.tickets.close(finding.id, finding.history[-1].reason, finding.history[-1].at)
 
 
+def _has_text(finding: Finding) -> bool:
+    """Whether there is to be a ticket, or the one that is there tells of a drift that stays."""
+    return finding.for_people or (finding.state in ASIDE and finding.ticket_open)
+
+
 async def _settled(ports: Ports, stored: Stored[Finding]) -> Stored[Finding]:
     finding = stored.value
-    return await _keep(ports, stored, replace(finding, ticket_open=finding.for_people, ticket_trouble=None))
+    return await _keep(ports, stored, replace(finding, ticket_open=_has_text(finding), ticket_trouble=None))
 
 
 async def _troubled(ports: Ports, stored: Stored[Finding], error: Exception) -> Stored[Finding]:
@@ -167,8 +172,7 @@ def _observed(finding: Finding) -> list[str]:
 def _asked(ports: Ports, finding: Finding, proposal: Proposal) -> list[str]:
     """What is to be decided, and how: the very plan that would run."""
     until = ports.policy.approvals.expires_at(proposal)
-    # Whoever has the link may decide: it has no place where strangers read tickets.
-    linked = ports.links if ports.policy.tickets.target == "builtin" else None
+    linked = ports.ticket_links
     page = [f"To decide: {page_for(linked, ports.policy, [finding])}"] if linked else []
     return [
         "Waiting for an approval: nothing was changed. This plan would be carried out, and no other:",

@@ -19,6 +19,7 @@ from hubwarden.service.errors import HubGoneError, StaleWriteError, TransientErr
 from hubwarden.service.ledger import move
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, VerifyMessage
 from hubwarden.service.observe import busy, observe, policies_known, wanted
+from hubwarden.service.planning import told_who
 from hubwarden.service.ports import HubRecord, Ports, Stored
 from hubwarden.service.put_off import TRIES, backoff, put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
@@ -227,6 +228,7 @@ async def _claim_look(ports: Ports, message: EvaluateMessage) -> Stored[HubRecor
         await _report_overwritten(ports, record, record.written_at)
     if record.looked_at is not None and record.looked_at >= message.asked_at:
         log.info("%s was looked at since this was asked for: nothing to do", message.hub)
+        await _blame(ports, message)
         if stored is not None and record != stored.value:
             await ports.records.save(record, stored.etag)
         return None
@@ -242,6 +244,22 @@ async def _claim_look(ports: Ports, message: EvaluateMessage) -> Stored[HubRecor
     except StaleWriteError:
         await ports.work.send(message, delay=_SOMEBODY_LOOKS)
         return None
+
+
+async def _blame(ports: Ports, message: EvaluateMessage) -> None:
+    """Enter who made a drift that a sweep has seen before the event of the change came."""
+    actor, at = message.actor, message.changed_at
+    if actor is None or at is None:
+        return
+    for stored in await ports.findings.of_hub(message.hub_id):
+        finding = stored.value
+        gone = max((step.at for step in finding.history if step.event is Event.CLEARED), default=None)
+        late = finding.state is not State.RESOLVED and finding.actor is None and finding.rollback is None
+        if late and at <= finding.seen_at and (gone is None or at > gone):
+            blamed = told_who(replace(finding, actor=actor, changed_at=at).blaming(actor, at), finding)
+            with suppress(StaleWriteError):  # whoever wrote it has looked again
+                saved = Stored(blamed, await ports.findings.save(blamed, stored.etag))
+                await settle_ticket(ports, saved, news=True)
 
 
 async def _report_overwritten(ports: Ports, record: HubRecord, written_at: datetime) -> None:

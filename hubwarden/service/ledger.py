@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from hubwarden.domain.finding import Event, Finding, State
+from hubwarden.domain.message import visible
 from hubwarden.service.desk import settle_ticket
 from hubwarden.service.notify import announce
 from hubwarden.service.ports import Ports, Stored
@@ -32,9 +33,9 @@ async def enter(ports: Ports, before: Stored[Finding] | None, after: Finding, re
     return await settle_ticket(ports, before, news=news or told_otherwise)
 
 
-def _text_of(finding: Finding) -> tuple[str, bool]:
+def _text_of(finding: Finding) -> tuple[str, bool, str]:
     """What a ticket says besides the finding's history."""
-    return finding.summary, finding.observed
+    return finding.summary, finding.observed, str(finding.actor)
 
 
 async def move(ports: Ports, stored: Stored[Finding], event: Event, reason: str) -> Stored[Finding]:
@@ -57,4 +58,4 @@ async def _tell(ports: Ports, before: State | None, finding: Finding, reason: st
     }
     await ports.audit.append("finding", details)
     log.info("%s %s: %s → %s: %s (%s)", finding.hub, finding.rule_id, before or "new", finding.state,
-             finding.summary, reason)  # fmt: skip
+             visible(finding.summary), visible(reason))  # fmt: skip

@@ -74,10 +74,23 @@ def _warnings(ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift) 
     marker = ports.policy.iac_marker(snapshot.tags or {})
     if marker is not None:
         yield f"The hub's tag {marker} says that code manages it: the code must change too, or it undoes this fix."
+    yield who_did_it(finding)
+
+
+def who_did_it(finding: Finding) -> str:
+    """One sentence for whoever decides."""
     if finding.actor is None:
-        yield "Who made the change is not known: no event told."
-    else:
-        yield f"The change was made by {finding.actor}{_when(finding.changed_at)}."
+        return "Who made the change is not known: no event told."
+    return f"The change was made by {finding.actor}{_when(finding.changed_at)}."
+
+
+def told_who(finding: Finding, before: Finding) -> Finding:
+    """The finding whose proposal says who did it as it is known now; the plan and its digest stay as they are."""
+    if finding.proposal is None:
+        return finding
+    was, is_now = who_did_it(before), who_did_it(finding)
+    warnings = tuple(is_now if warning == was else warning for warning in finding.proposal.warnings)
+    return replace(finding, proposal=replace(finding.proposal, warnings=warnings))
 
 
 def _when(changed_at: datetime | None) -> str:

@@ -614,6 +614,8 @@ class Ports:
     remediators: Mapping[str, Remediator]
     timings: Timings = field(default_factory=Timings)
     links: ApprovalLinks | None = None
+    ticket_links: ApprovalLinks | None = None
+    """Those that may stand in tickets: whoever has one may decide, unless they must be signed in as well."""
     outbox: Outbox | None = None
     """None where the policy file names nobody to be told."""
     channels: Mapping[str, Channel] = field(default_factory=dict)

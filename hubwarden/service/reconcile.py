@@ -191,7 +191,8 @@ def _updates(
             yield _decided(ports, snapshot, None, new, drift, gate=gate)
         elif before.value.judged_at <= snapshot.taken_at and cause.may_move(before.value):
             severity = drift.severity or ports.rule(rule_id).severity
-            seen = _informed(_seen(before.value, drift, severity, snapshot.taken_at, cause), cause)
+            seen = _seen(before.value, drift, severity, snapshot.taken_at, cause)
+            seen = _informed(seen, cause, before.value)
             seen = replace(seen, tags=ports.policy.tags_to_keep(snapshot.tags))
             yield _decided(ports, snapshot, before, seen, drift, gate=gate)
         else:
@@ -267,9 +268,11 @@ def _seen(finding: Finding, drift: Drift, severity: Severity, at: datetime, caus
     return replace(seen, severity=severity)
 
 
-def _informed(finding: Finding, cause: Cause) -> Finding:
-    """Who did it is known of a drift that is new; a change by anybody may have removed what Azure refused for."""
-    if cause.actor is not None and finding.state is State.OPEN:
+def _informed(finding: Finding, cause: Cause, before: Finding | None = None) -> Finding:
+    """Who made the drift what it is now; a change by anybody may have removed what Azure refused for."""
+    another = before is not None and before.evidence != finding.evidence
+    late = finding.actor is None and cause.changed_at is not None and cause.changed_at <= finding.seen_at
+    if cause.actor is not None and (finding.state is State.OPEN or another or late):
         finding = replace(finding, actor=cause.actor, changed_at=cause.changed_at)
         finding = finding.blaming(cause.actor, cause.changed_at or finding.last_seen)
     obstacle = finding.obstacle
@@ -373,8 +376,8 @@ def _asked_before(
     """The same plan once more: people have as long as they had, and their time is over some day."""
     if finding.state is not State.AWAITING_APPROVAL:
         return replace(finding, proposal=proposal, agreed=()), decision
-    if not is_expired(ports, finding):
-        return finding, decision
+    if not is_expired(ports, finding) and finding.proposal is not None:
+        return replace(finding, proposal=replace(finding.proposal, warnings=proposal.warnings)), decision
     ended = expired(ports, finding)
     return ended, Decision(Action.TICKET, ended.history[-1].reason)
 

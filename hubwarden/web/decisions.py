@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hubwarden.domain.approval import Ask
+from hubwarden.domain.approval import Ask, Via
 from hubwarden.domain.finding import Finding, State
 from hubwarden.service.approve import NotYoursError, Outcome, Word, decide_together
 from hubwarden.service.ports import Ports
@@ -23,7 +23,7 @@ _LINKS: Final = {
     400: ("This link is not complete", f"{NOTHING} Copy it as a whole from the message that you got."),
     403: ("This link is not valid", f"{NOTHING} Open it again from the message that you got."),
     404: ("There is nothing here", f"{NOTHING} The drift that this was about is not known any more."),
-    410: ("This link has expired", f"{NOTHING} If a decision is still wanted, a newer message holds its link."),
+    410: ("This link has expired", f"{NOTHING} If it still waits, its ticket or the command line says so."),
 }  # fmt: skip
 
 type _Asked = Sequence[tuple[Ask, Finding]]
@@ -73,7 +73,7 @@ class Decisions:
             raise RefusedError(page(409, await self._view(visit)), why)
         chosen = _chosen(visit, form)
         await self._check_form(form, visit, chosen)
-        by, reason = who.approver("holder of the link"), form.reason or "no reason given"
+        by, reason = who.approver("holder of the link", Via.LINK), form.reason or "no reason given"
         outcomes = await decide_together(self._ports, chosen, Word(form.decision), by=by, reason=reason)
         after = await self._visit(link, who)
         if len(link.asks) == 1:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pydantic import ValidationError
 
-from hubwarden.domain.approval import Ask
+from hubwarden.domain.approval import Ask, Via
 from hubwarden.domain.finding import Ruling
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.service.approve import NoSuchFindingError, NotYoursError, Outcome, Word, decide_together
@@ -16,6 +18,8 @@ from hubwarden.web.requests import Answer, Request, data
 from hubwarden.web.webhook import LONGEST_BODY, SKEW, Said, SignatureError, verified
 from hubwarden.web.who import NOT_YOU, RefusedError, Who
 
+
+log = logging.getLogger(__name__)
 
 _LONGEST_ERROR: Final = 1000
 
@@ -39,7 +43,7 @@ class Hook:
         said = _said(request)
         if not who.has_role:
             raise _failed(403, "not_allowed", NOT_YOU)
-        ask, by = Ask(request.place, said.plan_digest), who.approver(said.approver)
+        ask, by = Ask(request.place, said.plan_digest), who.approver(said.approver, Via.BEARER)
         [outcome] = await decide_together(self._ports, [ask], Word(said.decision), by=by, reason=said.reason)
         finding = outcome.finding
         if finding is None:
@@ -64,10 +68,10 @@ class Hook:
         now = self._ports.clock.now()
         try:
             header = request.headers.get("x-hubwarden-signature", "")
-            signature = verified(header, request.body, self._keys, now)
+            name = verified(header, request.body, self._keys, now)
         except SignatureError as error:
             raise _failed(401, "not_signed", str(error)) from None
-        if not await self._nonces.first_use(signature, now + 2 * SKEW):
+        if not await self._nonces.first_use(name, now + 2 * SKEW):
             raise _failed(409, "replayed", "this very request was sent before")
 
     async def _refused(self, outcome: Outcome) -> RefusedError:
@@ -80,6 +84,21 @@ class Hook:
             case _:
                 stored = await self._ports.findings.find(outcome.ask.finding_id)
                 return _failed(409, "not_asked", why, _told(stored.value.ruling) if stored else {})
+
+
+def hook_unavailable(why: str) -> Answer:
+    """Nothing can be decided for now."""
+    log.error("a program's decision is answered with 503: %s", why)
+    return data(
+        503, {"error": {"code": "unavailable", "message": "nothing was decided; try again in a few minutes"}}
+    )
+
+
+def hook_not_known(why: str) -> Answer:
+    """Storage failed in the middle of a decision."""
+    log.error("whether a program's decision was taken is not known: %s", why)
+    text = "whether it was taken is not known: send it again, signed anew: 409 says how it was decided"
+    return data(503, {"error": {"code": "not_known", "message": text}})
 
 
 def _said(request: Request) -> Said:

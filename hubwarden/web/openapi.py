@@ -95,7 +95,7 @@ DOCUMENT: Final[dict[str, Any]] = {
                 "responses": {
                     "200": _answer("It was taken.", "Taken"),
                     **{status: _answer(text, "Error") for status, text in _REFUSED.items()},
-                    "503": {"description": "Nothing can be decided for now."},
+                    "503": _answer("Nothing can be decided for now, or whether it was is not known.", "Error"),
                 },
                 "security": [{"functionKey": []}],
             }

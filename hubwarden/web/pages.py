@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from hubwarden.domain.finding import State
-from hubwarden.web.view import MessageView, RequestView, SeveralView
+from hubwarden.web.view import NOT_DONE, MessageView, RequestView, SeveralView
 
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ _STANDING: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
         "The hub was changed after this was asked, so this plan does not run. A new request says what would.",
         "warn",
     ),
+    NOT_DONE: ("Approved, but not carried out", "Nobody has to approve it again; there is a ticket.", "stop"),
     State.FAILED: ("Failed", "The fix did not work. There is a ticket.", "stop"),
 })  # fmt: skip
 _ELSEWHERE: Final = ("No longer asked", "This does not wait for a decision any more.", "warn")

@@ -15,7 +15,7 @@ from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.ports import Nonces, Ports
 from hubwarden.web.decisions import Decisions
 from hubwarden.web.form import NOTHING
-from hubwarden.web.hook import Hook
+from hubwarden.web.hook import Hook, hook_not_known
 from hubwarden.web.links import SEVERAL, Links
 from hubwarden.web.openapi import DOCUMENT
 from hubwarden.web.requests import Answer, Request, data, message
@@ -89,9 +89,26 @@ def unavailable(why: str) -> Answer:
     return message(503, "Not possible for now", f"{NOTHING} Please try again in a few minutes.")
 
 
-async def answered(work: Awaitable[Answer]) -> Answer:
-    """The answer, also where storage is down."""
+def _not_known(why: str) -> Answer:
+    """Storage failed in the middle of a decision, of which any part may stand."""
+    log.error("whether a decision was taken is not known: %s", why)
+    text = "Whether your decision was taken is not known. Open the link again in a few minutes: it tells."
+    return message(503, "Not known for now", text)
+
+
+async def answered(work: Awaitable[Answer], failed: Callable[[str], Answer] = unavailable) -> Answer:
+    """The answer, also where storage is down: then what ``failed`` says."""
     try:
         return await work
     except StorageUnavailableError as error:
-        return unavailable(str(error))
+        return failed(str(error))
+
+
+async def decided(work: Awaitable[Answer]) -> Answer:
+    """The answer to a decision on a page, also where storage is down."""
+    return await answered(work, _not_known)
+
+
+async def decided_by_program(work: Awaitable[Answer]) -> Answer:
+    """The answer to a program's decision, also where storage is down."""
+    return await answered(work, hook_not_known)

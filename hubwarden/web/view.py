@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
+
+
+NOT_DONE: Final = "not_done"
+"""A standing besides the states of a finding: approved, and it did not come to a fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class LinkView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView:
-    """One request for an approval, waiting or decided; ``state`` is the finding's.
+    """One request for an approval, waiting or decided; ``state`` is the finding's, or NOT_DONE.
 
     ``differences`` say what is different from the plan that was asked about before, if one was; ``agreed`` who has
     said yes so far, where several must. After a form that could not be taken, ``error`` says why, ``decision`` and
@@ -54,6 +59,8 @@ class RequestView:
     agreed: str = ""
     wider: tuple[LinkView, ...] = ()
     """Pages on which more than this can be decided."""
+    because: str = ""
+    """Why it stands as it does, where that is no decision of a person."""
     decided_by: str = ""
     decided_at: datetime | None = None
     decided_reason: str = ""

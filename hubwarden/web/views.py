@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from hubwarden.domain.approval import Ask
 from hubwarden.domain.finding import Finding, Ruling, State
+from hubwarden.domain.message import visible
 from hubwarden.domain.plan import change_parts, plan_difference
 from hubwarden.service.approve import Outcome
 from hubwarden.service.ports import Ports
 from hubwarden.web.links import Link
-from hubwarden.web.view import ChangeView, RequestView, SeveralView
+from hubwarden.web.view import NOT_DONE, ChangeView, RequestView, SeveralView
+
+
+_EXPLAINED: Final = frozenset({NOT_DONE, State.FAILED, State.HELD, State.EXEMPT, State.REPORTED, State.TICKETED})
+"""Standings that a person who decided did not ask for."""
 
 
 def request_view(ports: Ports, finding: Finding, ask: Ask, link: Link, csrf: str = "") -> RequestView:
@@ -38,6 +44,7 @@ def request_view(ports: Ports, finding: Finding, ask: Ask, link: Link, csrf: str
         csrf=csrf,
         action_url=_action(link),
         state=_standing(finding, ask),
+        because=visible(finding.history[-1].reason, 500) if _standing(finding, ask) in _EXPLAINED else "",
         decided_by=ruling.by if ruling else "",
         decided_at=ruling.at if ruling and ruling.by else None,
         decided_reason=ruling.reason if ruling and ruling.by else "",
@@ -94,6 +101,8 @@ def _standing(finding: Finding, ask: Ask) -> str:
     ruling = _ruling(finding, ask)
     if ruling is None:
         return State.STALE
+    if ruling.state is State.APPROVED and finding.state is State.TICKETED:
+        return NOT_DONE
     moved_on = finding.proposal is not None and not ask.means(finding.proposal.digest)
     undecided = finding.state in {State.TICKETED, State.AWAITING_APPROVAL}
     return ruling.state if moved_on or undecided else finding.state

@@ -37,10 +37,10 @@ class Who:
         """Tells people apart."""
         return self.principal.object_id if self.principal else "(nobody signed in)"
 
-    def approver(self, name: str) -> Approver:
+    def approver(self, name: str, via: Via) -> Approver:
         """As whom they decide: by the name that they are signed in with, else by the one that is given."""
         if self.principal is None:
-            return Approver(" ".join(name.split()), Via.BEARER)
+            return Approver(" ".join(name.split()), via)
         return Approver(self.principal.name, Via.SIGN_IN, self.principal.object_id)
 
 

@@ -464,6 +464,13 @@ def test_where_no_rule_wants_a_count_the_operator_is_told(clean):
     assert "no rule wants devices counted" in result.stderr
 
 
+def test_a_refused_decision_leaves_a_line_in_the_audit_trail(desk):
+    assert desk.run("approve", desk.world.finding().id, "--plan", "sha256:x").exit_code == 1
+    [line] = desk.world.audit.of("approval_refused")
+    assert (line["via"], line["status"]) == ("command line", 409)
+    assert "asks about plan" in line["why"]
+
+
 # --- plan and sweep
 
 

@@ -161,7 +161,7 @@ async def test_a_no_is_a_no_until_the_drift_has_gone():
 async def test_a_no_holds_for_what_was_rejected_and_not_for_something_else():
     world = await asked()
     await reject(
-        world.ports, world.finding().id, plan=world.finding().proposal.digest, by="Robin", reason="a test hub"
+        world.ports, world.finding().id, plan=world.finding().proposal.digest, by=ROBIN, reason="a test hub"
     )
     world.hubs.change(path=("tags", "owner"), value="ops")
     await world.sweep()
@@ -320,3 +320,152 @@ async def test_a_yes_to_another_plan_does_not_count_for_this_one():
     await world.run()
     assert world.finding().agreed == ()
     assert (await yes(world, person("Robin"))).state is State.AWAITING_APPROVAL
+
+
+# --- who made it what it is now
+
+EVE = "99999999-0000-0000-0000-00000000000e"
+
+
+async def say(world, object_id, name="somebody"):
+    finding = world.finding()
+    by = Approver(name, Via.SIGN_IN, object_id)
+    return await approve(world.ports, finding.id, plan=finding.proposal.digest, by=by, reason="fine")
+
+
+async def four_eyes():
+    world = World("approve", more="approvals:\n  four_eyes: [tls-minimum]\n")
+    world.hubs.add()
+    await world.sweep()
+    return world
+
+
+async def test_four_eyes_hold_for_everybody_who_made_the_drift_what_it_is_and_the_last_is_named():
+    world = await four_eyes()
+    await world.drift()
+    await world.run()
+    await world.drift(value="1.1", by=EVE)
+    await world.run()
+    assert world.finding().actor.object_id == EVE
+    for object_id in (EVE, SOMEBODY):
+        with pytest.raises(NotYoursError, match="made the change: somebody else must approve it"):
+            await say(world, object_id)
+    assert (await say(world, "k-1")).state is State.APPROVED
+
+
+async def test_a_change_of_something_else_makes_nobody_a_maker_of_the_drift():
+    world = await four_eyes()
+    await world.drift()
+    await world.run()
+    await world.event(world.hubs.change(path=("tags", "note"), value="x", by=EVE))
+    await world.run()
+    assert world.finding().actor.object_id == SOMEBODY
+    assert (await say(world, EVE)).state is State.APPROVED
+
+
+async def test_a_maker_whose_event_comes_after_the_sweep_is_known_all_the_same():
+    world = await four_eyes()
+    event = world.hubs.change(by=EVE)
+    await world.sweep()
+    await world.run(until=timedelta(minutes=1))
+    assert world.finding().actor is None
+    digest = world.finding().proposal.digest
+    await world.event(event)
+    await world.run(until=timedelta(minutes=1))
+    finding = world.finding()
+    assert (finding.actor.object_id, finding.proposal.digest) == (EVE, digest)
+    assert any(warning.startswith("The change was made by") for warning in finding.proposal.warnings)
+    assert "not known" not in world.tickets.open_ones[0].text
+    with pytest.raises(NotYoursError):
+        await say(world, EVE)
+
+
+async def test_an_event_that_comes_after_a_look_that_is_newer_than_it_still_tells_who():
+    """The event asks for a look; one that began later makes it needless, and the maker is entered all the same."""
+    world = await four_eyes()
+    event = world.hubs.change(by=EVE)
+    await world.event(event)
+    [letter] = world.work.letters
+    await world.sweep()
+    assert world.finding().actor is None
+    calls = world.hubs.count("get")
+    await world.handle(letter.message)
+    assert world.hubs.count("get") == calls
+    assert world.finding().actor.object_id == EVE
+    assert any(warning.startswith("The change was made by") for warning in world.finding().proposal.warnings)
+    assert "not known" not in world.tickets.open_ones[0].text
+
+
+async def test_whoever_made_an_earlier_drift_may_approve_the_fix_of_this_one():
+    world = await four_eyes()
+    await world.drift(by=EVE)
+    await world.run()
+    await world.event(world.hubs.change(value="1.2", by=EVE))
+    await world.run()
+    assert world.state() is State.RESOLVED
+    await world.drift()
+    await world.run()
+    assert (await say(world, EVE)).state is State.APPROVED
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        (Approver("kim", Via.BEARER), Approver("Kim", Via.BEARER), True),
+        (Approver("kim", Via.BEARER), Approver("Kim", Via.COMMAND_LINE), True),
+        (Approver("Kim", Via.SIGN_IN, "k-1"), Approver("Kim", Via.COMMAND_LINE), True),
+        (Approver("Kim", Via.SIGN_IN, "k-1"), Approver("Kim K.", Via.SIGN_IN, "K-1"), True),
+        (Approver("Kim", Via.SIGN_IN, "k-1"), Approver("Kim", Via.SIGN_IN, "k-2"), False),
+        (Approver("Kim", Via.BEARER), Approver("Robin", Via.BEARER), False),
+    ],
+)
+async def test_of_those_who_must_agree_nobody_counts_twice_whatever_way_they_come(first, second, same):
+    world = World("approve", more="approvals:\n  needed: {tls-minimum: 2}\n")
+    world.hubs.add(minTlsVersion="1.0")
+    await world.sweep()
+    digest = world.finding().proposal.digest
+    await approve(world.ports, world.finding().id, plan=digest, by=first, reason="fine")
+    again = approve(world.ports, world.finding().id, plan=digest, by=second, reason="fine")
+    if same:
+        with pytest.raises(NotYoursError, match="has agreed already"):
+            await again
+    else:
+        assert (await again).state is State.APPROVED
+
+
+async def test_a_link_does_not_say_who_agrees_and_is_no_yes_where_several_must():
+    world = World("approve", more="approvals:\n  needed: {tls-minimum: 2}\n")
+    world.hubs.add(minTlsVersion="1.0")
+    await world.sweep()
+    holder = Approver("holder of the link", Via.LINK)
+    with pytest.raises(NotYoursError, match="a link does not say who you are"):
+        await approve(world.ports, world.finding().id, plan=world.finding().proposal.digest, by=holder, reason="x")
+
+
+@pytest.mark.parametrize("mode", ["off", "report", "ticket"])
+async def test_a_yes_that_policy_would_not_follow_by_now_is_not_taken(mode):
+    world = await asked()
+    world.policy = policy(mode)
+    with pytest.raises(NotAskedError, match=f"mode is {mode} by now; nothing was decided"):
+        await say_yes(world)
+    assert world.audit.of("approval") == []
+
+
+async def test_who_decided_is_kept_by_object_id_in_the_trail_and_with_the_finding():
+    world = await asked()
+    await say(world, "k-1", "Kim")
+    await world.run()
+    assert world.audit.of("approval")[0]["by_id"] == "k-1"
+    assert world.finding().ruling.by_ids == ("k-1",)
+
+
+async def test_after_a_no_the_ticket_stays_and_says_who_said_it_and_asks_nobody():
+    world = await asked()
+    finding = world.finding()
+    await reject(world.ports, finding.id, plan=finding.proposal.digest, by=ROBIN, reason="a test hub")
+    [ticket] = world.tickets.open_ones
+    assert "Why no machine fixed it: rejected by Robin (command line): a test hub" in ticket.text
+    assert "To approve" not in ticket.text
+    world.hubs.change(value="1.2")
+    await world.sweep()
+    assert world.tickets.open_ones == []

@@ -16,11 +16,12 @@ import pytest
 
 from hubwarden.domain.approval import Ask
 from hubwarden.domain.finding import State
+from hubwarden.service.errors import DeniedError, StorageUnavailableError
 from hubwarden.service.messages import RemediateMessage
 from hubwarden.web.links import Links
 from hubwarden.web.openapi import DOCUMENT
 from hubwarden.web.requests import Request
-from hubwarden.web.routes import Door, answered, openapi
+from hubwarden.web.routes import Door, answered, decided, decided_by_program, openapi
 from hubwarden.web.webhook import LONGEST_BODY, sign
 from tests.unit.fakes import HUB, SOMEBODY, World
 
@@ -79,7 +80,7 @@ class Front:
         token = await self.csrf(headers=headers) if csrf is None else csrf
         body = urlencode({"csrf": token, "decision": decision, "reason": reason}).encode()
         request = self.request(**{"headers": FORM | headers, "body": body} | more)
-        return await answered(self.door.decide(request))
+        return await decided(self.door.decide(request))
 
     def said(self, **more):
         wanted = {
@@ -396,8 +397,6 @@ async def test_without_keys_there_is_no_webhook():
 
 
 async def test_storage_that_is_down_decides_nothing_and_says_so():
-    from hubwarden.service.errors import StorageUnavailableError
-
     class Down(FakeNonces):
         async def first_use(self, nonce, until):
             raise StorageUnavailableError("table x: down")
@@ -406,6 +405,78 @@ async def test_storage_that_is_down_decides_nothing_and_says_so():
     front.door._hook._nonces = Down()
     assert (await front.hook()).status == 503
     assert front.untouched()
+
+
+async def test_when_storage_fails_in_the_middle_nobody_is_told_that_nothing_was_decided():
+    front = await asked()
+    csrf, send = await front.csrf(), front.world.work.send
+
+    async def down(message, **more):
+        if isinstance(message, RemediateMessage):
+            raise StorageUnavailableError("queue x: down")
+        await send(message, **more)
+
+    front.world.work.send = down
+    answer = await front.post(csrf=csrf)
+    assert (answer.status, front.world.state()) == (503, State.APPROVED)
+    assert "is not known" in answer.body
+    assert "Nothing was" not in answer.body
+
+
+async def test_of_several_those_that_were_approved_before_storage_failed_are_carried_out():
+    from tests.unit.test_web_several import asked as several
+
+    front = await several()
+    csrf, append = await front.csrf(), front.world.audit.append
+
+    async def down(kind, details):
+        if kind == "approval" and len(front.world.audit.of("approval")) == 2:
+            raise StorageUnavailableError("container x: down")
+        await append(kind, details)
+
+    front.world.audit.append = down
+    answer = await front.post(csrf=csrf)
+    assert (answer.status, "is not known" in answer.body) == (503, True)
+    assert len(front.world.work.of(RemediateMessage)) == 2
+
+
+async def test_a_program_is_told_in_json_that_it_is_not_known():
+    front = await asked()
+
+    async def down(*_):
+        raise StorageUnavailableError("container x: down")
+
+    front.world.audit.append = down
+    body = front.said()
+    headers = {"content-type": "application/json", "x-hubwarden-signature": sign(HOOK, body, moved(front))}
+    answer = await decided_by_program(front.door.hook(front.request(query={}, headers=headers, body=body)))
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == (503, "not_known")
+    jsonschema.validate(json.loads(answer.body), schema("Error"))
+
+
+async def test_a_page_says_that_an_approved_fix_was_not_carried_out_and_why():
+    front = await asked()
+    url = front.request()
+    await front.post()
+    front.world.hubs.faults["put"] = [DeniedError("writing the hub: 403 ScopeLocked: a <b>lock</b>")]
+    await front.world.run(until=timedelta(minutes=10))
+    assert front.world.state() is State.TICKETED
+    shown = (await front.door.show(url)).body
+    assert "Approved, but not carried out" in shown
+    assert "403 ScopeLocked: a &lt;b&gt;lock&lt;/b&gt;" in shown
+    assert "bearer: holder of the link" in shown
+    assert "is carried out now" not in shown
+
+
+async def test_a_request_is_a_replay_whichever_of_its_signatures_is_sent_again():
+    new = b"n" * 40
+    front = await asked(hook_keys=(new, HOOK))
+    at, body = front.world.clock.now(), front.said(plan_digest="sha256:other")
+    one, other = (sign(key, body, at) for key in (new, HOOK))
+    both = f"{one},{other.partition(',')[2]}"
+    assert (await front.hook(body, headers={"x-hubwarden-signature": both})).status == 409
+    again = await front.hook(body, headers={"x-hubwarden-signature": other})
+    assert json.loads(again.body)["error"]["code"] == "replayed"
 
 
 # --- the race

@@ -19,7 +19,7 @@ from hubwarden.service.approve import approve, reject
 from hubwarden.service.messages import RemediateMessage
 from hubwarden.web.links import SEVERAL, Links
 from hubwarden.web.requests import Request
-from hubwarden.web.routes import Door, answered
+from hubwarden.web.routes import Door, answered, decided
 from tests.unit.fakes import FakeChannel, FakeOutbox, World, hub_id
 from tests.unit.test_service_remediate import two_rules
 from tests.unit.test_web_approvals import FORM, KEY, FakeNonces, signed_in
@@ -58,7 +58,7 @@ class Front:
         fields = [("csrf", token), ("decision", decision), ("reason", reason)]
         fields += [("request", name) for name in (self.ids if ticked is None else ticked)]
         body = urlencode(fields).encode()
-        return await answered(self.door.decide(self.request(**{"headers": FORM | headers, "body": body} | more)))
+        return await decided(self.door.decide(self.request(**{"headers": FORM | headers, "body": body} | more)))
 
     @property
     def states(self):
