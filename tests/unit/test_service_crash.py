@@ -253,8 +253,11 @@ async def test_whatever_goes_wrong_the_promises_hold(seed):
             assert finding is None or not finding.ticket_open, (seed, finding)
         else:
             assert finding is not None, (seed, world.log)
-            assert finding.state is State.TICKETED, (seed, finding)
-            assert finding.obstacle is not None, (seed, finding)
+            stopped = (
+                finding.hold is not None and finding.state is State.HELD
+            )  # by the breaker: it drifted too often
+            assert stopped or finding.state is State.TICKETED, (seed, finding)
+            assert stopped or finding.obstacle is not None, (seed, finding)
             assert world.tickets.tickets[finding.id].is_open
     for put in world.hubs.effective:
         expected = dict(put.before["properties"])
