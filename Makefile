@@ -6,7 +6,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 NODE_READY := node_modules/.ready
 
-.PHONY: demo up bench test lint unit setup schema clean
+.PHONY: demo up bench soak test lint unit setup schema clean
 
 demo: setup            ## Play the main job against a local Azure. KEEP=1 leaves everything running
 	@$(BIN)/python -m local.demo $(if $(KEEP),--keep)
@@ -16,6 +16,12 @@ up: setup              ## Start the local stack and leave it running, with no sc
 
 bench: setup           ## Measure sweeps, latency and cold start; prints a table, writes .demo/bench.json. QUICK=1: small
 	@$(BIN)/python -m local.bench $(if $(QUICK),--quick)
+
+SEED    ?= 1
+MINUTES ?= 30
+HOSTS   ?= 1
+soak: setup            ## Random drifts, faults and kills on 50 hubs; then everything is counted. SEED=1 MINUTES=30 HOSTS=1
+	@$(BIN)/python -m local.soak --seed $(SEED) --minutes $(MINUTES) --hosts $(HOSTS)
 
 # Most tests wait for other processes: three at a time suit even two cores. A file's tests share their servers.
 test: setup lint       ## Every check and every test

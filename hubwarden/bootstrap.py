@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,10 @@ from detectors import RULES
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.adapters.azure.identity import make_credential, own_identity
+from hubwarden.adapters.azure.read_only import ReadOnlyHubs
 from hubwarden.adapters.ncrontab import next_due
 from hubwarden.adapters.notify.make import make_channels
+from hubwarden.adapters.policy_file import PolicyFile
 from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.audit import BlobAudit
 from hubwarden.adapters.storage.findings import TableFindings
@@ -26,7 +29,9 @@ from hubwarden.adapters.storage.lists import BlobLists
 from hubwarden.adapters.storage.nonces import TableNonces
 from hubwarden.adapters.storage.outbox import TableOutbox
 from hubwarden.adapters.storage.queues import QueueWork
+from hubwarden.adapters.storage.remediations import TableRemediations
 from hubwarden.adapters.storage.safety import TableSafety
+from hubwarden.adapters.storage.trail import BlobTrail
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.adapters.tickets.foreign import ForeignTickets
 from hubwarden.adapters.tickets.make import make_tickets
@@ -34,9 +39,8 @@ from hubwarden.domain.census import CensusSettings
 from hubwarden.domain.channels import Notify
 from hubwarden.domain.finding import Actor
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.message import Notice
-from hubwarden.domain.policy import Policy, PolicyError, check_policy
-from hubwarden.domain.rule import Mode, Remediator, Rule
+from hubwarden.domain.policy import Policy
+from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.snapshot import Facet
 from hubwarden.domain.targets import Tickets
 from hubwarden.service.bury import bury
@@ -45,6 +49,7 @@ from hubwarden.service.desk import settle_late
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.events import Ignored
+from hubwarden.service.exemptions import tell_ends
 from hubwarden.service.expire import expire
 from hubwarden.service.gate import read_kill
 from hubwarden.service.health import health
@@ -64,6 +69,7 @@ from hubwarden.service.messages import (
 )
 from hubwarden.service.notify import deliver
 from hubwarden.service.ports import (
+    AuditReader,
     AuditTrail,
     Channel,
     Clock,
@@ -75,6 +81,7 @@ from hubwarden.service.ports import (
     Nonces,
     Outbox,
     Ports,
+    Remediations,
     SafetyStore,
     SweepRecord,
     TicketSystem,
@@ -84,6 +91,7 @@ from hubwarden.service.ports import (
 from hubwarden.service.remediate import remediate
 from hubwarden.service.route_device_event import read_device_event, route_device_event
 from hubwarden.service.route_event import route_event
+from hubwarden.service.snapshots import forget_old
 from hubwarden.service.sweep import sweep
 from hubwarden.service.turns import turns
 from hubwarden.service.verify import verify
@@ -133,9 +141,11 @@ class Hubwarden:
         records: HubStore | None = None,
         work: WorkQueue | None = None,
         audit: AuditTrail | None = None,
+        audit_reader: AuditReader | None = None,
         graveyard: Graveyard | None = None,
         lists: Lists | None = None,
         tickets: TicketSystem | None = None,
+        remediations: Remediations | None = None,
         outbox: Outbox | None = None,
         channels: Mapping[str, Channel] | None = None,
         nonces: Nonces | None = None,
@@ -157,14 +167,20 @@ class Hubwarden:
         self._records = records or TableHubs(account)
         self._work = work or QueueWork(account)
         self._audit = audit or BlobAudit(account, self._clock)
+        self.audit_reader: AuditReader = audit_reader or BlobTrail(account)
         self._graveyard = graveyard or BlobGraveyard(account, self._clock)
         self._lists = lists or BlobLists(account)
-        self._policy, self._policy_problems = _read_policy(self.settings, rules, self._clock)
-        targets = self._policy.tickets if self._policy else Tickets()
-        self._tickets = tickets or make_tickets(targets, env, BuiltinTickets(account))
+        self._remediations = remediations or TableRemediations(account)
+        self._env, self._given_tickets, self._given_channels = env, tickets, channels
         self._outbox = outbox or TableOutbox(account)
-        notify = self._policy.notify if self._policy else Notify()
-        self._channels = make_channels(notify, env, self._token) if channels is None else channels
+        self._old_tickets: list[TicketSystem] = []
+        self._old_channels: list[Channel] = []
+        self._file = PolicyFile(self.settings.policy_file, rules, self._clock)
+        found = self._file.look(first=True)
+        self._tickets = self._make_tickets(found.tickets if found else Tickets())
+        self._channels = self._make_channels(found.notify if found else Notify())
+        if found is not None:
+            self._file.keep(found)
         self._nonces = nonces or TableNonces(account)
         self._safety = safety or TableSafety(account)
         self._own: Actor | None = None
@@ -172,6 +188,49 @@ class Hubwarden:
             log.log(
                 logging.WARNING if self._policy else logging.ERROR, "the policy file:\n%s", self._policy_problems
             )
+
+    @property
+    def _policy(self) -> Policy | None:
+        return self._file.policy
+
+    @property
+    def _policy_problems(self) -> str:
+        return self._file.problems
+
+    def _make_tickets(self, targets: Tickets) -> TicketSystem:
+        return self._given_tickets or make_tickets(targets, self._env, BuiltinTickets(self._account))
+
+    def _make_channels(self, notify: Notify) -> Mapping[str, Channel]:
+        return (
+            make_channels(notify, self._env, self._token) if self._given_channels is None else self._given_channels
+        )
+
+    async def _refresh(self) -> None:
+        """Use the policy file as it is by now; one that turned bad changes nothing, and health says so."""
+        before = self._file.problems
+        found = await asyncio.to_thread(self._file.look)
+        if found is not None:
+            self._use(found)
+        if self._file.problems and self._file.problems != before:
+            log.error("%s", self._file.problems)
+
+    def _use(self, policy: Policy) -> None:
+        """Take up a policy. Work that is under way goes on with the one with which it began."""
+        before = self._policy
+        tickets, channels = self._tickets, self._channels
+        if policy.tickets != (before.tickets if before else Tickets()):
+            tickets = self._make_tickets(policy.tickets)
+        if policy.notify != (before.notify if before else Notify()):
+            channels = self._make_channels(policy.notify)
+        if tickets is not self._tickets:
+            self._old_tickets.append(self._tickets)
+        if channels is not self._channels:
+            self._old_channels.extend(self._channels.values())
+        self._tickets, self._channels = tickets, channels
+        self._file.keep(policy)
+        for made in ("_ports", "_door"):
+            self.__dict__.pop(made, None)
+        log.warning("the policy file has changed and is in use as it is now")
 
     @property
     def not_ready(self) -> str | None:
@@ -189,7 +248,7 @@ class Hubwarden:
     async def on_device_event(self, event: Mapping[str, Any]) -> None:
         """A hub's own event arrived: a device was created. It is kept even while the policy file is broken."""
         rule = self._rule_of_devices
-        if self._policy and (rule is None or self._policy.mode_of(rule.id) is Mode.OFF):
+        if self._policy and (rule is None or not self._policy.is_on(rule.id)):
             log.info("event %s ignored: no rule that is on asks for devices", str(event.get("id"))[:100])
             return
         await route_device_event(
@@ -197,11 +256,12 @@ class Hubwarden:
             records=self._records,
             work=self._work,
             clock=self._clock,
-            grace=self._grace(read_device_event(event)),
+            grace=await self._grace(read_device_event(event)),
         )
 
     async def on_sweep(self) -> None:
         """It is time for a sweep."""
+        await self._refresh()
         if self.not_ready is not None:
             log.error("no sweep, the policy file cannot be used:\n%s", self.not_ready)
             await self._no_sweep("policy", self.not_ready)
@@ -212,6 +272,8 @@ class Hubwarden:
             await self._no_sweep("sweep", f"it broke off: {type(error).__name__}: {error}")
             raise
         await expire(self._ports)
+        await tell_ends(self._ports)
+        await forget_old(self._ports)
         if self.settings.webhook_keys:
             await self._nonces.forget(self._clock.now())
 
@@ -223,6 +285,7 @@ class Hubwarden:
 
     async def on_message(self, queue: Queue, text: str) -> None:
         """Do the work that a message asks for. What is no message goes to the poison queue at once."""
+        await self._refresh()
         try:
             message = parse(queue, text)
         except MalformedMessageError as error:
@@ -241,18 +304,22 @@ class Hubwarden:
 
     async def on_page(self, request: Request) -> Answer:
         """Somebody, or a mail scanner, opens the page of a link."""
+        await self._refresh()
         return unavailable("no policy") if self.not_ready else await answered(self._door.show(request))
 
     async def on_decision(self, request: Request) -> Answer:
         """Somebody decides on the page of a link."""
+        await self._refresh()
         return unavailable("no policy") if self.not_ready else await answered(self._door.decide(request))
 
     async def on_webhook(self, request: Request) -> Answer:
         """A program sends somebody's decision."""
+        await self._refresh()
         return unavailable("no policy") if self.not_ready else await answered(self._door.hook(request))
 
     async def on_health(self) -> Mapping[str, Any]:
         """Somebody asks how things are."""
+        await self._refresh()
         warnings = [self._policy_problems] if self._policy and self._policy_problems else []
         return await health(
             self._records,
@@ -262,6 +329,7 @@ class Hubwarden:
             next_sweep=lambda after: next_due(self.settings.sweep_schedule, after),
             not_ready=self.not_ready,
             warnings=warnings,
+            enforcement=self._policy.enforcement if self._policy else None,
             outbox=self._outbox if self._channels else None,
             safety=self._safety,
             kill=await read_kill(self._safety, self._clock, setting=self.settings.kill),
@@ -271,11 +339,14 @@ class Hubwarden:
     def _rule_of_devices(self) -> Rule | None:
         return next((rule for rule in self._rules if Facet.DEVICES in rule.reads), None)
 
-    def _grace(self, hub: HubId | Ignored) -> timedelta:
+    async def _grace(self, hub: HubId | Ignored) -> timedelta:
         """How long new devices of the hub have before they are counted; the default while the file is broken."""
-        rule, of_hub = self._rule_of_devices, None if isinstance(hub, Ignored) else hub
-        settings = self._policy.settings_of(rule, of_hub) if self._policy and rule else CensusSettings()
-        assert isinstance(settings, CensusSettings)
+        rule, settings = self._rule_of_devices, CensusSettings()
+        if self._policy and rule and not isinstance(hub, Ignored):
+            known = await self._records.get(hub)
+            found = self._policy.settings_of(rule, hub, known.value.tags if known else None)
+            assert isinstance(found, CensusSettings)
+            settings = found
         return timedelta(minutes=settings.grace_minutes)
 
     @property
@@ -292,12 +363,13 @@ class Hubwarden:
     async def close(self) -> None:
         """Close every connection; nothing can be used afterwards."""
         await self._account.close()
-        if isinstance(self._tickets, ForeignTickets):
-            await self._tickets.shut_down()
-        for channel in self._channels.values():
+        for tickets in (self._tickets, *self._old_tickets):
+            if isinstance(tickets, ForeignTickets):
+                await tickets.shut_down()
+        for channel in (*self._channels.values(), *self._old_channels):
             await channel.close()
-        if "_ports" in self.__dict__ and isinstance(self._ports.hubs, ArmHubs):
-            await self._ports.hubs.close()
+        if "_arm" in self.__dict__ and isinstance(self._arm, ArmHubs):
+            await self._arm.close()
         if "_credential" in self.__dict__:
             await self._credential.close()
 
@@ -324,7 +396,7 @@ class Hubwarden:
     def _ports(self) -> Ports:
         assert self._policy is not None
         return Ports(
-            hubs=self._given_hubs or _arm_hubs(self.settings.cloud, self._credential),
+            hubs=ReadOnlyHubs(self._arm) if self._policy.observes else self._arm,
             findings=self._findings,
             records=self._records,
             work=self._work,
@@ -332,6 +404,7 @@ class Hubwarden:
             graveyard=self._graveyard,
             lists=self._lists,
             tickets=self._tickets,
+            remediations=self._remediations,
             safety=self._safety,
             clock=self._clock,
             policy=self._policy,
@@ -341,16 +414,12 @@ class Hubwarden:
             outbox=self._outbox if self._channels else None,
             channels=self._channels,
             links=self._links,
-            decide_link=self._decide_link,
             kill_setting=self.settings.kill,
         )
 
-    def _decide_link(self, notice: Notice) -> str | None:
-        """The page on which the plan is decided that the notice asks about."""
-        if self._links is None or self._policy is None or notice.digest is None:
-            return None
-        until = notice.at + timedelta(hours=self._policy.approvals.expires_hours)
-        return self._links.url(notice.finding, notice.digest, until)
+    @cached_property
+    def _arm(self) -> HubPort:
+        return self._given_hubs or _arm_hubs(self.settings.cloud, self._credential)
 
     @cached_property
     def _links(self) -> Links | None:
@@ -382,14 +451,3 @@ def _arm_hubs(cloud: Cloud, credential: AsyncTokenCredential) -> ArmHubs:
     behind_proxy = bool(getproxies())
     transport = AioHttpTransport(use_env_settings=behind_proxy, connection_timeout=10, read_timeout=30)
     return ArmHubs(cloud, credential, transport)
-
-
-def _read_policy(settings: Settings, rules: Sequence[Rule], clock: Clock) -> tuple[Policy | None, str]:
-    """The policy, or None; and everything that is wrong with it. A broken file must not stop events coming in."""
-    name = settings.policy_file
-    try:
-        text = name.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return None, f"{name}: cannot be read ({error}); HUBWARDEN_POLICY says where the policy file is"
-    policy, problems = check_policy(text, rules, today=clock.now().date())
-    return policy, str(PolicyError(str(name), problems)) if problems else ""

@@ -108,9 +108,15 @@ async def furnish(sim: SimulatorClient) -> None:
     solution = {"status": "Enabled", "workspace": WORKSPACE, "iotHubs": names}
     await sim.add_security_solution({"id": SOLUTION, "properties": solution})
     for hub in names:
-        logs = {"workspaceId": WORKSPACE, "logs": [{"categoryGroup": "allLogs", "enabled": True}]}
-        await sim.add_diagnostic_setting(hub, SETTING, logs)
+        await send_logs(sim, hub)
         await sim.add_devices(hub, 40, modules=[_AGENT])
+
+
+async def send_logs(sim: SimulatorClient, hub: str) -> None:
+    """Give the hub of this id a diagnostic setting by which all its logs go to the workspace, which exists."""
+    await sim.add_diagnostic_setting(
+        hub, SETTING, {"workspaceId": WORKSPACE, "logs": [{"categoryGroup": "allLogs", "enabled": True}]}
+    )
 
 
 _AGENT: Final = {"id": "DefenderIotMicroAgent", "connection_state": "Connected"}

@@ -65,7 +65,7 @@ class Options:
     """What a stack can be told.
 
     ``transition`` is how long a hub's PUT takes, in seconds; ``message_lease`` how long a killed host's messages
-    stay invisible (10 minutes in Azure); ``claim`` is HUBWARDEN_CLAIM_SECONDS.
+    stay invisible (10 minutes in Azure); ``claim`` is HUBWARDEN_CLAIM_SECONDS; ``hosts`` how many instances.
     """
 
     transition: float = 1.0
@@ -73,6 +73,7 @@ class Options:
     claim: int = 60
     sweep_schedule: str = "0 */15 * * * *"
     port: int = 0
+    hosts: int = 1
 
 
 class Stack:
@@ -91,7 +92,7 @@ class Stack:
         self.options = options or Options()
         self._azurite = Azurite()
         self._simulator: Process | None = None
-        self._host: Process | None = None
+        self._hosts: list[Process] = []
         self._closing = contextlib.AsyncExitStack()
         self.arm = ""
         self.ca_file = ""
@@ -111,7 +112,7 @@ class Stack:
     async def __aexit__(self, *_: object) -> None:
         with contextlib.suppress(Exception):
             await self._closing.aclose()
-        await _end(self._host)
+        await asyncio.gather(*map(_end, self._hosts))
         await _end(self._simulator)
         await asyncio.to_thread(self._azurite.stop)
 
@@ -146,23 +147,31 @@ class Stack:
         return f"{self.host['url']}/api/health?code={self.host['function_keys']['health']}"
 
     async def start_host(self) -> None:
-        """Start the functions host and have events delivered to it."""
+        """Start the functions hosts and have events delivered to the first; queues are served by all."""
         self.settings_file.write_text(json.dumps(self._local_settings(), indent=2), encoding="utf-8")
-        self._host, self.host = await self._launch(
-            "host",
-            *("local.functions_host", "--app-dir", str(ROOT), "--settings", str(self.settings_file)),
-            *("--port", str(self.options.port), "--enable-auth"),
-            *("--message-lease", str(self.options.message_lease)),
-        )
+        started = [await self._start_one(number) for number in range(self.options.hosts)]
+        self._hosts, self.host = [process for process, _ in started], started[0][1]
         code = self.host["eventgrid_key"]
         await self.sim.subscribe(f"{self.events_url}&code={code}", name="hubwarden")
         await self.sim.subscribe(f"{self.device_events_url}&code={code}", name="hubwarden-devices", topic="hub")
 
+    async def _start_one(self, number: int) -> tuple[Process, dict[str, Any]]:
+        return await self._launch(
+            f"host-{number}" if number else "host",
+            *("local.functions_host", "--app-dir", str(ROOT), "--settings", str(self.settings_file)),
+            *("--port", str(0 if number else self.options.port), "--enable-auth"),
+            *("--message-lease", str(self.options.message_lease)),
+        )
+
     async def kill_host(self) -> None:
-        """SIGKILL: what a crash of the instance looks like."""
-        assert self._host is not None
-        self._host.kill()
-        await self._host.wait()
+        """SIGKILL: what a crash of every instance looks like."""
+        for host in self._hosts:
+            host.kill()
+            await host.wait()
+
+    async def host_ended(self) -> int:
+        """Wait until the first host is gone; how it ended, as asyncio's processes tell."""
+        return await self._hosts[0].wait()
 
     async def sweep(self) -> None:
         """Run the timer by hand, as `func` lets one do; returns when a newer sweep is recorded."""

@@ -6,33 +6,30 @@ import json
 import logging
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from hubwarden.cli import limits, screen, shapes
+from hubwarden.cli import audit, limits, policy, screen, shapes
+from hubwarden.cli import rollback as undo
+from hubwarden.cli.lookup import found as _found
+from hubwarden.cli.lookup import hub_named as _hub
+from hubwarden.cli.output import Output
 from hubwarden.cli.running import TROUBLE, fail, run, words
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.finding import Finding, State
-from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
-from hubwarden.service.approve import NoSuchFindingError, approve, reject
+from hubwarden.domain.policy import ALL
+from hubwarden.service.approve import approve, reject
+from hubwarden.service.messages import SweepMessage
 from hubwarden.service.overview import Overview, overview
-from hubwarden.service.ports import Ports
+from hubwarden.service.preview import preview
 from hubwarden.service.recount import recount
 
 
 CLEAN: Final = 0
 DRIFT: Final = 2
-
-
-class Output(StrEnum):
-    """How something is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 _FindingId = Annotated[str, typer.Argument(metavar="FINDING", help="The id, as `findings` shows it.")]
@@ -44,6 +41,8 @@ _Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with
 app = typer.Typer(
     name="python -m hubwarden.cli", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+app.add_typer(audit.app, name="audit")
+policy.register(app)
 limits.register(app)
 
 
@@ -99,6 +98,18 @@ def show(context: typer.Context, finding: _FindingId, output: _Output = Output.T
     run(_show(context.obj, finding, output))
 
 
+@app.command("plan")
+def plan_(context: typer.Context, finding: _FindingId, output: _Output = Output.TABLE) -> None:
+    """Read the hub now, with your own sign-in, and show what would end the drift. Nothing is written."""
+    run(_plan_now(context.obj, finding, output))
+
+
+@app.command("sweep")
+def sweep_(context: typer.Context) -> None:
+    """Have every hub looked at now, instead of with the next timer."""
+    run(_sweep(context.obj))
+
+
 @app.command("approve")
 def approve_(
     context: typer.Context,
@@ -127,6 +138,28 @@ def count(
     run(_count(context.obj, hub))
 
 
+@app.command()
+def remediations(
+    context: typer.Context,
+    hub: Annotated[str, typer.Argument(metavar="HUB", help="Its name, or its resource id; else all.")] = "",
+    output: _Output = Output.TABLE,
+) -> None:
+    """List what hubwarden has written in the last 90 days, and what became of it."""
+    run(_remediations(context.obj, hub, output))
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    remediation: Annotated[str, typer.Argument(help="The id, as `remediations` shows it.")],
+    *,
+    reason: _Reason,
+    by: _By = None,
+) -> None:
+    """Ask that a fix be undone: the plan waits for an approval, and says what would not be as it was."""
+    run(_rollback(context.obj, remediation, reason, by))
+
+
 async def _findings(around: Surroundings, *, resolved: bool, output: Output) -> int:
     async with around.service() as service:
         known = await overview(service.ports, resolved=resolved)
@@ -153,6 +186,23 @@ async def _show(around: Surroundings, finding_id: str, output: Output) -> int:
         _print(shapes.of_finding_whole(finding))
     else:
         screen.show_finding(finding)
+    return CLEAN
+
+
+async def _plan_now(around: Surroundings, finding_id: str, output: Output) -> int:
+    async with around.service() as service:
+        made = await preview(service.ports, finding_id)
+    if output is Output.JSON:
+        _print(shapes.of_preview(made))
+    else:
+        screen.show_preview(made)
+    return CLEAN
+
+
+async def _sweep(around: Surroundings) -> int:
+    async with around.service() as service:
+        await service.ports.work.send(SweepMessage(subscription=ALL))
+    typer.echo("a sweep begins now; `findings` tells what comes of it")
     return CLEAN
 
 
@@ -198,24 +248,17 @@ async def _count(around: Surroundings, name: str) -> int:
     return CLEAN
 
 
-async def _found(ports: Ports, finding_id: str) -> Finding:
-    stored = await ports.findings.find(finding_id)
-    if stored is None:
-        raise NoSuchFindingError(f"there is no finding {finding_id}")
-    return stored.value
+async def _remediations(around: Surroundings, name: str, output: Output) -> int:
+    async with around.service() as service:
+        hub = await _hub(service.ports, name) if name else None
+        known = await undo.written(service.ports, hub)
+    (undo.show_json if output is Output.JSON else undo.show)(known)
+    return CLEAN
 
 
-async def _hub(ports: Ports, name: str) -> HubId:
-    """The hub of this resource id, or the known one of this name; no two hubs in Azure share one."""
-    try:
-        return HubId.parse(name)
-    except NotAHubError:
-        pass
-    for subscription in await ports.records.subscriptions():
-        async for record in ports.records.of_subscription(subscription):
-            if record.hub.name == name.lower():
-                return record.hub
-    raise CommandError(f"no hub named {name} is known: a sweep has to find it first, or give its resource id")
+async def _rollback(around: Surroundings, remediation_id: str, reason: str, by: str | None) -> int:
+    await undo.ask(around, remediation_id, words(reason), by)
+    return CLEAN
 
 
 def _print(content: JsonObject) -> None:

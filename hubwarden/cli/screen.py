@@ -19,9 +19,10 @@ from rich.text import Text
 from hubwarden.domain.finding import Finding, Proposal, State
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import Json
-from hubwarden.domain.plan import change_text
+from hubwarden.domain.plan import change_text, plan_difference
 from hubwarden.domain.severity import Severity
 from hubwarden.service.overview import Overview
+from hubwarden.service.preview import Preview
 
 
 _WIDE: Final = 200
@@ -49,10 +50,14 @@ def complain(text: str) -> None:
 def show_overview(overview: Overview) -> None:
     """Findings, then what could not be judged, then how old all this is."""
     out = console()
-    if overview.findings:
-        out.print(_findings(overview.findings))
+    counting = [finding for finding in overview.findings if finding not in overview.exempt]
+    if counting:
+        out.print(_findings(counting))
     else:
-        out.print("No drift is known.")
+        out.print("No drift is known." if not overview.exempt else "No drift is known but what is exempt.")
+    if overview.exempt:
+        out.print(Text("\nExempt", style="bold"))
+        out.print(_exempt(overview.exempt))
     held = [finding for finding in overview.findings if finding.state is State.HELD]
     if held:
         out.print(Text("\nHeld", style="bold"))
@@ -62,6 +67,10 @@ def show_overview(overview: Overview) -> None:
         out.print(_not_judged(overview))
     for path, reason in overview.dead.items():
         out.print(Text(f"\nOut of service: {_name(path)}: {plain(reason)}"))
+    if overview.observes:
+        out.print(
+            Text("\nObserved only: policy enforcement is observe, nothing is changed in Azure.", style="bold")
+        )
     if overview.last_sweep is not None:
         out.print(
             Text(f"\nLast sweep {_at(overview.last_sweep.started_at)}: {plain(overview.last_sweep.summary)}")
@@ -84,14 +93,30 @@ def show_finding(finding: Finding) -> None:
         _show_proposal(finding, finding.proposal)
 
 
-def _show_proposal(finding: Finding, proposal: Proposal) -> None:
-    """The plan that waits for a decision: what it changes, what to know before, and how to decide."""
+def show_preview(preview: Preview) -> None:
+    """The plan that would end a drift now, and what policy says to do."""
     out = console()
-    out.print(Text(f"\nThe plan for {finding.hub.name}, of which nothing was done yet", style="bold"))
+    out.print(Text(f"The plan for {preview.finding.hub.name} as it is now; nothing was changed", style="bold"))
+    _show_changes(out, preview.proposal)
+    out.print(Text(f"  Policy now: {preview.decision.action}: {plain(preview.decision.reason)}"), soft_wrap=True)
+
+
+def _show_changes(out: Console, proposal: Proposal) -> None:
     for change in proposal.changes:
         out.print(Text(f"  {plain(change_text(change))}"), soft_wrap=True)
     for warning in proposal.warnings:
         out.print(Text(f"  Note: {plain(warning)}"), soft_wrap=True)
+
+
+def _show_proposal(finding: Finding, proposal: Proposal) -> None:
+    """The plan that waits for a decision: what it changes, what to know before, and how to decide."""
+    out = console()
+    out.print(Text(f"\nThe plan for {finding.hub.name}, of which nothing was done yet", style="bold"))
+    _show_changes(out, proposal)
+    if finding.outdated is not None:
+        out.print(Text("  Asked before with another plan, which never ran. What is different:"))
+        for line in plan_difference(finding.outdated.changes, proposal.changes):
+            out.print(Text(f"    {plain(line)}"), soft_wrap=True)
     for word, more in (("approve", ""), ("reject", " --reason TEXT")):
         command = f"python -m hubwarden.cli {word} {finding.id} --plan {proposal.digest}{more}"
         out.print(Text(f"  To {word} it: {command}"), soft_wrap=True)
@@ -106,6 +131,18 @@ def _findings(findings: Sequence[Finding]) -> Table:
         since = Text(f"{finding.first_seen.astimezone(UTC):%Y-%m-%d %H:%M}")
         seen = Text(str(finding.occurrences))
         table.add_row(Text(finding.id), severity, *(Text(plain(cell)) for cell in cells), since, seen)
+    return table
+
+
+def _exempt(findings: Sequence[Finding]) -> Table:
+    table = _grid("finding", "severity", "hub", "rule", "subject", "until", "owner", "reason", "written in")
+    table.columns[0].no_wrap = True
+    for finding in findings:
+        severity = Text(finding.severity.value, style=_COLOURS.get(finding.severity, ""))
+        by = finding.exempted
+        said = (str(by.until), by.owner, by.reason, by.source) if by else ("", "", "", "")
+        cells = (finding.hub.name, finding.rule_id, finding.subject, *said)
+        table.add_row(Text(finding.id), severity, *(Text(plain(cell)) for cell in cells))
     return table
 
 
@@ -133,6 +170,8 @@ def _facts(finding: Finding) -> Iterator[tuple[str, str]]:
         yield "subject", finding.subject
     yield "severity", finding.severity.value
     yield "state", finding.state.value
+    if finding.exempted is not None:
+        yield "exempt", str(finding.exempted)
     yield "since", f"{_at(finding.first_seen)}, seen {finding.occurrences} time(s), last {_at(finding.last_seen)}"
     when = "" if finding.changed_at is None else f", {_at(finding.changed_at)}"
     yield "who", f"{finding.actor}{when}" if finding.actor else "not known; no event told"

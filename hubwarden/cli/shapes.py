@@ -8,6 +8,7 @@ from datetime import datetime
 from hubwarden.domain.finding import Finding, Proposal, State
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.service.overview import Overview
+from hubwarden.service.preview import Preview
 
 
 def of_overview(overview: Overview, warnings: Sequence[str]) -> JsonObject:
@@ -26,11 +27,13 @@ def of_overview(overview: Overview, warnings: Sequence[str]) -> JsonObject:
             "summary": sweep.summary,
         },
         "warnings": [*warnings],
+        "enforcement": "observe" if overview.observes else "enforce",
     }  # fmt: skip
 
 
 def of_finding(finding: Finding) -> JsonObject:
     """A finding as it stands in a list."""
+    exempted = finding.exempted if finding.state is State.EXEMPT else None
     return {
         "id": finding.id,
         "hub": finding.hub.path,
@@ -44,7 +47,13 @@ def of_finding(finding: Finding) -> JsonObject:
         "occurrences": finding.occurrences,
         "held": finding.history[-1].reason if finding.state is State.HELD else None,
         "plan": None if finding.proposal is None else finding.proposal.digest,
-    }
+        "exemption": None if exempted is None else {
+            "until": exempted.until.isoformat(),
+            "reason": exempted.reason,
+            "owner": exempted.owner,
+            "source": exempted.source,
+        },
+    }  # fmt: skip
 
 
 def of_finding_whole(finding: Finding) -> JsonObject:
@@ -56,6 +65,7 @@ def of_finding_whole(finding: Finding) -> JsonObject:
         "changed_by": None if finding.actor is None else str(finding.actor),
         "changed_at": _moment(finding.changed_at),
         "proposal": None if finding.proposal is None else _of_proposal(finding.proposal),
+        "outdated": None if finding.outdated is None else _of_proposal(finding.outdated),
         "approval": None if approval is None else {
             "plan": approval.digest, "by": approval.by, "at": approval.at.isoformat(), "reason": approval.reason,
         },
@@ -64,6 +74,18 @@ def of_finding_whole(finding: Finding) -> JsonObject:
             for step in finding.history
         ],
     }  # fmt: skip
+
+
+def of_preview(preview: Preview) -> JsonObject:
+    """What ``plan`` tells."""
+    return {
+        "finding": preview.finding.id,
+        "hub": preview.finding.hub.path,
+        "rule": preview.finding.rule_id,
+        "decision": preview.decision.action.value,
+        "reason": preview.decision.reason,
+        "proposal": _of_proposal(preview.proposal),
+    }
 
 
 def _of_proposal(proposal: Proposal) -> JsonObject:

@@ -17,7 +17,9 @@ from hubwarden.domain.approval import Approver, Via
 from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYoursError
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
 from hubwarden.service.operate import NotHeldError
+from hubwarden.service.preview import NoPlanError
 from hubwarden.service.recount import NotCountedError
+from hubwarden.service.rollback import NoSuchRemediationError, NotRolledBackError
 
 
 class CommandError(Exception):
@@ -60,6 +62,9 @@ class Surroundings:
             NotAskedError,
             NotYoursError,
             NotCountedError,
+            NoPlanError,
+            NoSuchRemediationError,
+            NotRolledBackError,
             NotHeldError,
         ) as error:
             raise CommandError(str(error)) from None

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from hubwarden.domain.finding import Actor, Approval, Proposal
+
+
+_HALF: Final = len("sha256:") + 32
+"""Of a digest, 16 bytes: enough to name a plan and no other."""
 
 
 class Via(StrEnum):
@@ -50,6 +54,18 @@ class Approver:
 
 def _same(one: str | None, other: str | None) -> bool:
     return one is not None and other is not None and one.casefold() == other.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request for an approval: a finding, and the digest of the plan, or the first half of that."""
+
+    finding_id: str
+    digest: str
+
+    def means(self, digest: str) -> bool:
+        """Whether the plan with this whole digest is asked about."""
+        return digest == self.digest or (len(self.digest) >= _HALF and digest.startswith(self.digest))
 
 
 class Approvals(BaseModel):

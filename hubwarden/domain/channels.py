@@ -71,7 +71,18 @@ class WebhookChannel(_Section):
     )
 
 
-type ChannelSettings = Annotated[Teams | Slack | Smtp | Acs | WebhookChannel, Field(discriminator="kind")]
+class Apprise(_Section):
+    """Anything else that apprise can send to, by one of its URLs."""
+
+    kind: Literal["apprise"]
+    url_setting: SettingName = Field(
+        "HUBWARDEN_APPRISE_URL", description=f"One apprise URL, which is a secret. {_HINT}"
+    )
+
+
+type ChannelSettings = Annotated[
+    Teams | Slack | Smtp | Acs | WebhookChannel | Apprise, Field(discriminator="kind")
+]
 
 OWN_HOSTS: Final[dict[str, tuple[str, ...]]] = {
     "teams": (".logic.azure.com", ".api.powerplatform.com"),
@@ -81,7 +92,15 @@ OWN_HOSTS: Final[dict[str, tuple[str, ...]]] = {
 """The vendors' own hosts; one that begins with a dot stands for every host of that domain."""
 
 
-_TOLD: Final = (Kind.ASKED, Kind.REMINDER, Kind.FAILED, Kind.TICKETED, Kind.CAME_BACK, Kind.HELD)
+_TOLD: Final = (
+    Kind.ASKED,
+    Kind.REMINDER,
+    Kind.FAILED,
+    Kind.TICKETED,
+    Kind.CAME_BACK,
+    Kind.HELD,
+    Kind.EXEMPTION_ENDS,
+)
 
 
 class Route(_Section):
@@ -141,7 +160,7 @@ class Notify(_Section):
         return list(dict.fromkeys(found))
 
 
-def host_of(channel: Teams | Slack | Smtp | Acs | WebhookChannel) -> str | None:
+def host_of(channel: Teams | Slack | Smtp | Acs | WebhookChannel | Apprise) -> str | None:
     """The host that the policy file says; None where a secret says it."""
     match channel:
         case Smtp():

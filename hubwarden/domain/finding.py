@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from hubwarden.domain.exemption import Exempted
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.domain.severity import Severity
@@ -227,6 +228,8 @@ class Attempt:
     fingerprint: dict[str, str] = field(default_factory=dict)
     written_at: datetime | None = None
     warnings: tuple[str, ...] = ()
+    remediation: str = ""
+    """What is kept of the write."""
     automatic: bool = False
     """Whether no person approved it."""
 
@@ -281,6 +284,22 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollback:
+    """Somebody's wish that a fix be undone: ``changes`` lead from what it left back to what there was before.
+
+    ``findings`` are those that the fix was for: they are held from right before the rollback is written.
+    """
+
+    remediation: str
+    findings: tuple[str, ...]
+    changes: tuple[JsonObject, ...]
+    warnings: tuple[str, ...]
+    by: str
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Obstacle:
     """Why a machine does not try again for now.
 
@@ -326,6 +345,8 @@ class Finding:
     changed_at: datetime | None = None
     """When the actor's change happened, as its event said."""
     proposal: Proposal | None = None
+    outdated: Proposal | None = None
+    """What was put to people before the proposal, of the same drift: the hub was changed, and it never ran."""
     agreed: tuple[Approval, ...] = ()
     """Who said yes to the proposal so far, where several must."""
     approval: Approval | None = None
@@ -335,6 +356,8 @@ class Finding:
     attempts: int = 0
     obstacle: Obstacle | None = None
     hold: Hold | None = None
+    rollback: Rollback | None = None
+    """Set where this is no drift, but the wish to undo a fix; it lives as a finding does, in a row of its own."""
     limit: Limit | None = None
     """Set while a limit holds it: it gets its turn without a person, in order."""
     calls_people: bool = False
@@ -347,6 +370,14 @@ class Finding:
     """Whether its ticket is open as far as we know; a ticket system that was down is caught up with later."""
     ticket_trouble: Trouble | None = None
     """Set while the ticket system did not take what it was told last."""
+    exempted: Exempted | None = None
+    """By what it is exempt, as far as it was at the last look."""
+    end_told_at: datetime | None = None
+    """When people were told that this exemption ends soon."""
+    observed: bool = False
+    """Whether it was looked at last while nothing may be changed in Azure."""
+    tags: Mapping[str, str] | None = None
+    """The hub's tags that the policy file asks about, as they were when the drift was last seen."""
     history: tuple[Step, ...] = ()
 
     @property
@@ -367,6 +398,8 @@ class Finding:
     @property
     def id(self) -> str:
         """Stable over the finding's whole life, and the dedupe key of its ticket."""
+        if self.rollback is not None:
+            return rollback_finding_id(self.rollback.remediation)
         return finding_id(self.hub, self.rule_id, self.subject)
 
     @property
@@ -391,7 +424,7 @@ class Finding:
             fresh = replace(changed, attempt=None, attempts=0, obstacle=None, actor=None, changed_at=None)
             return replace(fresh, last_seen=at, occurrences=self.occurrences + 1)
         if event is Event.CLEARED:
-            return replace(changed, obstacle=None, proposal=None, agreed=(), approval=None)
+            return replace(changed, obstacle=None, proposal=None, outdated=None, agreed=(), approval=None)
         if event is Event.OUTDATED:
             return replace(changed, approval=None)
         return changed
@@ -415,3 +448,8 @@ def finding_id(hub: HubId, rule_id: str, subject: str) -> str:
     """A short name for hub × rule × subject; subjects are compared without case, as Azure does."""
     text = f"{hub.path}\n{rule_id}\n{subject.casefold()}"
     return f"f-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:16]}"
+
+
+def rollback_finding_id(remediation: str) -> str:
+    """A short name for the rollback of this remediation; no drift has it, for a hub's path begins otherwise."""
+    return f"f-{hashlib.sha256(f'rollback\n{remediation}'.encode()).hexdigest()[:16]}"

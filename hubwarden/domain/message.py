@@ -17,6 +17,9 @@ from hubwarden.domain.severity import Severity
 
 
 SHOWN: Final = 10
+TOGETHER: Final = 50
+"""As many requests as one page and one address can hold."""
+
 _LONGEST: Final = 300
 
 
@@ -38,6 +41,8 @@ class Kind(StrEnum):
     CLEARED = "cleared"
     """The drift is gone without a fix of ours."""
     CAME_BACK = "came_back"
+    EXEMPTION_ENDS = "exemption_ends"
+    """The drift is accepted for a few more days only."""
     HELD = "held"
     """A limit holds it, and somebody must act: told once for all that the limit holds."""
 
@@ -59,6 +64,7 @@ _TITLES: Final[Mapping[Kind, str]] = {
     Kind.FIXED: "Fixed and verified",
     Kind.CLEARED: "Gone without a fix of ours",
     Kind.CAME_BACK: "Drift came back",
+    Kind.EXEMPTION_ENDS: "An exemption ends soon",
     Kind.HELD: "Held until somebody decides",
 }
 
@@ -108,7 +114,8 @@ class Item:
 class Message:
     """What is sent as one: every text in it is one line of visible characters.
 
-    ``about`` is all that it tells, ``items`` the first of it.
+    ``about`` is all that it tells, ``items`` the first of it. ``together`` are pages on which several requests of
+    it are decided at once, each with what is written on its button.
     """
 
     id: str
@@ -120,6 +127,7 @@ class Message:
     items: tuple[Item, ...]
     about: tuple[Notice, ...]
     at: datetime
+    together: tuple[tuple[str, str], ...] = ()
 
     @property
     def count(self) -> int:
@@ -137,7 +145,8 @@ class Message:
         """The message as plain text, line by line."""
         facts = (f"{name}: {value}" for name, value in self.facts)
         items = (f"- {item.text}" + (f"\n  {item.url}" if item.url else "") for item in self.items)
-        return (self.title, "", *facts, "", *items, *filter(None, [self.more]))
+        pages = (f"{label}: {url}" for label, url in self.together)
+        return (self.title, "", *facts, "", *items, *filter(None, [self.more]), *pages)
 
 
 def visible(text: str, longest: int = _LONGEST) -> str:
@@ -198,6 +207,8 @@ def still_true(told: Notice, finding: Finding | None) -> bool:
     if told.kind is Kind.REMINDER:
         asked = finding.proposal.digest if finding.proposal else None
         return finding.state is State.AWAITING_APPROVAL and asked == told.digest
+    if told.kind is Kind.EXEMPTION_ENDS:
+        return finding.state is State.EXEMPT and finding.end_told_at == told.at
     return any(step.at == told.at for step in finding.history)
 
 
@@ -210,7 +221,11 @@ def told_before(finding: Finding) -> frozenset[Kind]:
     return frozenset(kinds)
 
 
-def group(told: Iterable[Notice], link: Callable[[Notice], str | None] = lambda _: None) -> list[Message]:
+type LinkTo = Callable[[Sequence[Notice]], str | None]
+"""The page on which a person decides what these notices ask, where there is one."""
+
+
+def group(told: Iterable[Notice], link: LinkTo = lambda _: None) -> list[Message]:
     """The messages: what has one cause is one message, whose items are the first ten.
 
     One cause is: the same kind of notice, of one rule and one severity, by the same person.
@@ -221,7 +236,7 @@ def group(told: Iterable[Notice], link: Callable[[Notice], str | None] = lambda 
     return [_message(together, link) for together in causes.values()]
 
 
-def _message(together: Sequence[Notice], link: Callable[[Notice], str | None]) -> Message:
+def _message(together: Sequence[Notice], link: LinkTo) -> Message:
     first = together[0]
     hubs = len({one.hub for one in together})
     where = visible(first.hub.name, 80) if hubs == 1 else f"{hubs} hubs"
@@ -236,10 +251,21 @@ def _message(together: Sequence[Notice], link: Callable[[Notice], str | None]) -
             ("Severity", first.severity.value),
             ("Changed by", visible(first.actor, 100) if first.actor else "not known; no event told"),
         ),
-        items=tuple(_item(one, link(one)) for one in together[:SHOWN]),
+        items=tuple(_item(one, link([one])) for one in together[:SHOWN]),
         about=tuple(together),
         at=first.at,
+        together=tuple(_pages(together, link)) if len(together) > 1 else (),
     )
+
+
+def _pages(together: Sequence[Notice], link: LinkTo) -> Iterator[tuple[str, str]]:
+    """The pages on which all of it is decided, with their labels."""
+    for start in range(0, len(together), TOGETHER):
+        some = together[start : start + TOGETHER]
+        url = link(some)
+        if url is not None:
+            part = "all" if len(some) == len(together) else f"{start + 1} to {start + len(some)} of"
+            yield f"Decide on {part} {len(together)}", url
 
 
 def _id(together: Sequence[Notice]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
@@ -64,6 +64,18 @@ class Change:
 
     def __str__(self) -> str:
         return change_text(self.as_json())
+
+    @property
+    def where(self) -> str:
+        """Its place, as people read it."""
+        return change_parts(self.as_json())[0]
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Change:
+        """The change that ``as_json`` made this of."""
+        before, after = (content.get(side, ABSENT) for side in ("before", "after"))
+        target = Target(content.get("target", Target.HUB))
+        return cls(tuple(content["path"]), before, after, content["rule"], target)
 
     def as_json(self) -> JsonObject:
         """Canonical content; an absent side is an absent key, so it differs from null."""
@@ -131,7 +143,7 @@ def applied(changes: Sequence[Change], body: JsonObject, what: str) -> JsonObjec
     """
     for change in changes:
         if not same(get_at(body, change.path), change.before):
-            raise PlanError(f"{what}: {dotted(change.path)} is no longer {_shown(change.before)}")
+            raise PlanError(f"{what}: {dotted(change.path)} is no longer {shown(change.before)}")
     try:
         return reduce(lambda made, change: with_value(made, change.path, change.after), changes, body)
     except NotAnObjectError as error:
@@ -148,8 +160,34 @@ def change_parts(change: Mapping[str, Any]) -> tuple[str, str, str]:
     """Where, before and after, as people read them."""
     path = dotted(tuple(change["path"]))
     where = f"{change['target']} {path}" if "target" in change else path
-    return where, _shown(change.get("before", ABSENT)), _shown(change.get("after", ABSENT))
+    return where, shown(change.get("before", ABSENT)), shown(change.get("after", ABSENT))
 
 
-def _shown(value: MaybeJson) -> str:
+def plan_difference(earlier: Sequence[Mapping[str, Any]], later: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What is different in a plan from an earlier one, one line a place; of both, what ``Change.as_json`` made.
+
+    Where nothing is, one line says so: then only the hub's etag is another.
+    """
+    before, after = _by_place(earlier), _by_place(later)
+    lines = [line for place in {**before, **after} for line in _difference(place, before, after)]
+    return tuple(lines) or ("The changes are the same; the hub was written in between, by whomever.",)
+
+
+def _by_place(changes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    parts = (change_parts(change) for change in changes)
+    return {where: f"{before} → {after}" for where, before, after in parts}
+
+
+def _difference(place: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    was, is_now = before.get(place), after.get(place)
+    if was is None:
+        yield f"{place}: new in this plan: {is_now}"
+    elif is_now is None:
+        yield f"{place}: no longer in this plan; it was: {was}"
+    elif was != is_now:
+        yield f"{place}: was {was}, is now {is_now}"
+
+
+def shown(value: MaybeJson) -> str:
+    """A value as people read it."""
     return "(absent)" if value is ABSENT else repr(value)

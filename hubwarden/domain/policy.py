@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import reprlib
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self, cast
 
 import yaml
@@ -18,7 +19,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
     create_model,
     model_validator,
@@ -26,12 +26,14 @@ from pydantic import (
 
 from hubwarden.domain.approval import Approvals
 from hubwarden.domain.channels import Notify
-from hubwarden.domain.hub_id import HubId, NotAHubError
+from hubwarden.domain.exemption import Exempted, Exemption, TagExemption, is_exemption, read_tags
+from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.limits import Limits
 from hubwarden.domain.rule import Mode, Rule, RuleSettings
 from hubwarden.domain.targets import Tickets
-from hubwarden.domain.where import Where
+from hubwarden.domain.where import Scope, Tags, first_covering
+from hubwarden.domain.windows import Closed, Freeze, Maintenance, closed
 
 
 ALL: Final = "all"
@@ -59,15 +61,31 @@ class PolicyError(ValueError):
         super().__init__("\n".join(f"{name}: {problem}" for problem in self.problems))
 
 
+type Loc = tuple[str | int, ...]
+"""A place in the policy file: keys, and positions in lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A mode, and the place of the policy file that says so."""
+
+    mode: Mode
+    at: Loc
+    sure: bool = True
+    """False where the hub's tags are not known, and could have led to another mode."""
+
+    def __str__(self) -> str:
+        unsure = "" if self.sure else ", for the hub's tags are not known"
+        return f"policy {place(self.at)} is {self.mode}{unsure}"
+
+
+def place(loc: Loc) -> str:
+    """The place in words: ``rules.tls-minimum.scopes[0].mode``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _hub_path(value: str) -> str:
-    try:
-        return HubId.parse(value).path
-    except NotAHubError as error:
-        raise ValueError(str(error)) from None
 
 
 def _subscription(value: str) -> str:
@@ -78,34 +96,10 @@ def _subscription(value: str) -> str:
     return value.lower()
 
 
-def _day(value: Any) -> Any:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value
-    if not isinstance(value, str) or re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value) is None:
-        raise ValueError(f"must be a day such as 2027-01-31, found {_shown(value)}")
-    try:
-        return date.fromisoformat(value)
-    except ValueError as error:
-        raise ValueError(f"must be a day of the calendar, found {_shown(value)}: {error}") from None
-
-
 def _whole(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError(f"must be 1, found {value!r}")  # noqa: TRY004
     return value
-
-
-type _Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-class Exemption(_Section):
-    """A drift that the operator accepts for a while."""
-
-    rule: str = Field(description="Id of the rule.")
-    hub: Annotated[str, AfterValidator(_hub_path)] = Field(description="ARM resource id of the hub, any casing.")
-    until: Annotated[date, BeforeValidator(_day)] = Field(description="Last day on which it holds (UTC).")
-    reason: _Words = Field(description="Why the drift is accepted.")
-    owner: _Words = Field(description="Who answers for it.")
 
 
 class _RuleSection(_Section):
@@ -125,11 +119,33 @@ class _RuleSection(_Section):
                 raise ValueError(f"scopes[{index}] does not fit with the settings above it: {said}") from None
         return self
 
-    def settings_of(self, hub: HubId | None) -> RuleSettings:
-        """The settings that hold for this hub: those of the first scope that names it, over the section's own."""
-        found = (index for index, scope in enumerate(self.scopes) if hub and scope.where.matches(hub))
+    def settings_of(self, hub: HubId | None, tags: Tags | None) -> RuleSettings:
+        """The settings that hold for this hub: those of the first scope that names it, over the section's own.
+
+        A scope that asks for tags does not hold for a hub whose tags are not known.
+        """
+        found = (index for index, scope in enumerate(self.scopes) if hub and scope.where.covers(hub, tags))
         index = next(found, None)
         return cast("RuleSettings", self.settings) if index is None else self._merged(index)
+
+    def wishes(self, rule_id: str, hub: HubId, tags: Tags | None) -> list[Wish]:
+        """What the first scope that names the hub says; several answers where its tags are not known."""
+        return [self._wish(rule_id, index) for index in first_covering(self._wheres, hub, tags)]
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the mode is another one than off for any hub that there could be."""
+        return any(mode is not Mode.OFF for mode in (self.mode, *(scope.mode for scope in self.scopes)) if mode)
+
+    def _wish(self, rule_id: str, index: int | None) -> Wish:
+        at = ("rules", rule_id)
+        if index is None or self.scopes[index].mode is None:
+            return Wish(self.mode, (*at, "mode"))
+        return Wish(self.scopes[index].mode, (*at, "scopes", index, "mode"))
+
+    @property
+    def _wheres(self) -> list[Scope]:
+        return [scope.where for scope in self.scopes]
 
     def _merged(self, index: int) -> RuleSettings:
         given = (self.settings, self.scopes[index].settings)
@@ -146,8 +162,28 @@ class Policy(_Section):
         description="Ids of the subscriptions whose hubs are watched; `all` stands for all that the identity can "
         "see.",
     )
-    rules: Any = Field(default_factory=dict)
+    rules: Any = Field(default_factory=tuple)
+    enforcement: Literal["enforce", "observe"] = Field(
+        "enforce", description="`observe` does everything but change Azure: plans are made and shown in tickets."
+    )
     exemptions: list[Exemption] = Field(default_factory=list, description="Drifts accepted for a while.")
+    exemption_max_days: int = Field(90, ge=1, le=3650, description="How many days ahead an exemption may end.")
+    exemption_notice_days: int = Field(
+        7, ge=0, le=365, description="How many days before an exemption ends people are told."
+    )
+    exemptions_by_tag: Literal["allowed", "refused"] = Field(
+        "refused", description="Whether a hub's tags hubwarden-exempt… count: whoever may tag the hub sets them."
+    )
+    refuse_tag_exemptions: list[str] = Field(
+        default_factory=list, description="Rules that no tag exempts from, where others may."
+    )
+    maintenance: list[Maintenance] = Field(
+        default_factory=list,
+        description="When automatic fixes may run; the first that matches a hub counts. Where none does: always.",
+    )
+    freeze: list[Freeze] = Field(
+        default_factory=list, description="Times in which no automatic fix runs; all that match count."
+    )
     accept_risk: list[str] = Field(
         default_factory=list,
         description="Rules whose fix may run without the approval that it asks for by itself.",
@@ -164,22 +200,110 @@ class Policy(_Section):
     approvals: Approvals = Field(default_factory=Approvals, description="Who may approve a fix, and for how long.")
     limits: Limits = Field(default_factory=Limits, description="How much may be fixed without a person.")
 
-    def mode_of(self, rule_id: str) -> Mode:
-        """What to do with the rule's drift; a rule that the file does not name is only reported."""
-        section = self._section(rule_id)
-        return Mode.REPORT if section is None else section.mode
+    def mode_of(self, rule_id: str, hub: HubId, tags: Tags | None) -> Mode:
+        """What to do with the rule's drift on this hub; see ``wish_for``."""
+        return self.wish_for(rule_id, hub, tags).mode
 
-    def settings_of(self, rule: Rule, hub: HubId | None) -> RuleSettings:
+    def wish_for(self, rule_id: str, hub: HubId, tags: Tags | None) -> Wish:
+        """What to do with the rule's drift on this hub; a rule that the file does not name is only reported.
+
+        Where the tags are not known (None), of all modes that are possible the one that lets a machine do least;
+        but a drift is not hidden by what is not known: then the rule is off only if it is off in any case.
+        """
+        section: _RuleSection | None = self._section(rule_id)
+        if section is None:
+            return Wish(Mode.REPORT, ("rules", rule_id, "mode"))
+        wishes = section.wishes(rule_id, hub, tags)
+        least = min(wishes, key=lambda wish: list(Mode).index(wish.mode))
+        if len({wish.mode for wish in wishes}) == 1:
+            return least
+        mode = Mode.REPORT if least.mode is Mode.OFF else least.mode
+        return Wish(mode, least.at, sure=False)
+
+    def is_on(self, rule_id: str) -> bool:
+        """Whether any hub's drift is asked about: the rule is not off everywhere."""
+        section: _RuleSection | None = self._section(rule_id)
+        return section is None or section.is_on
+
+    def settings_of(self, rule: Rule, hub: HubId | None, tags: Tags | None = None) -> RuleSettings:
         """The rule's settings for this hub (None: for hubs in general), its defaults where the file names none."""
         section: _RuleSection | None = self._section(rule.id)
-        return rule.settings() if section is None else section.settings_of(hub)
+        return rule.settings() if section is None else section.settings_of(hub, tags)
 
-    def exemption_of(self, hub: HubId, rule_id: str, now: datetime) -> Exemption | None:
-        """The exemption that covers this drift at this moment (UTC), if any."""
+    def tags_to_keep(self, tags: Tags | None) -> dict[str, str] | None:
+        """Of the hub's tags those that this file asks about; no others are kept. None where they are not known."""
+        if tags is None:
+            return None
+        asked = {name.casefold() for where in self._wheres() for name in where.tags}
+        asked |= {marker.casefold() for marker in self.iac_markers}
+        names = (name for name in tags if name.casefold() in asked or is_exemption(name))
+        return {name: value for name in names if isinstance(value := tags[name], str)}
+
+    def _heeds_tags(self, rule_id: str) -> bool:
+        return self.exemptions_by_tag == "allowed" and rule_id not in self.refuse_tag_exemptions
+
+    def _tagged(self, rule_id: str, subject: str, tags: Tags, today: date) -> list[TagExemption]:
+        last = today + timedelta(days=self.exemption_max_days)
+        return [each for each in read_tags(tags, self._rule_ids, last) if each.is_about(rule_id, subject)]
+
+    @property
+    def _rule_ids(self) -> list[str]:
+        return [field.alias or name for name, field in type(self.rules).model_fields.items()]
+
+    def _wheres(self) -> Iterator[Scope]:
+        """Everything in the file that may ask for tags."""
+        yield from (each.where for each in self.maintenance)
+        yield from (each.where for each in self.freeze)
+        for _, section in self.rules:
+            yield from (scope.where for scope in section.scopes) if section else ()
+
+    @property
+    def observes(self) -> bool:
+        """Whether nothing may be changed in Azure."""
+        return self.enforcement == "observe"
+
+    def exemption_of(
+        self, hub: HubId, rule_id: str, now: datetime, *, subject: str = "", tags: Tags | None = None
+    ) -> Exempted | None:
+        """The exemption that covers this drift at this moment (UTC), if any; the longest of several."""
         today = now.astimezone(UTC).date()
-        return next(
-            (e for e in self.exemptions if e.rule == rule_id and e.hub == hub.path and today <= e.until), None
+        found = [
+            Exempted(each.until, each.reason, each.owner, f"policy exemptions[{index}]")
+            for index, each in enumerate(self.exemptions)
+            if each.covers(hub, rule_id, subject)
+        ]
+        if self._heeds_tags(rule_id):
+            said = self._tagged(rule_id, subject, tags or {}, today)
+            found += [each.exempted for each in said if each.exempted]
+        return max((each for each in found if today <= each.until), key=lambda each: each.until, default=None)
+
+    def unreadable_exemption(self, rule_id: str, now: datetime, *, subject: str, tags: Tags | None) -> str | None:
+        """Why it is not known whether a tag exempts this drift, or None; then no machine may touch it."""
+        if not self._heeds_tags(rule_id):
+            return None
+        if tags is None:
+            return "the hub's tags are not known, and one of them may exempt it"
+        said = self._tagged(rule_id, subject, tags, now.astimezone(UTC).date())
+        wrong = next((each for each in said if each.trouble), None)
+        return (
+            None
+            if wrong is None
+            else f"the hub's tag {wrong.tag} is no exemption that can be read: {wrong.trouble}"
         )
+
+    def refused_tag(self, rule_id: str, now: datetime, *, subject: str, tags: Tags | None) -> str | None:
+        """Why a tag of the hub that is meant to exempt this drift does not, where the file refuses it; or None."""
+        if self._heeds_tags(rule_id):
+            return None
+        said = self._tagged(rule_id, subject, tags or {}, now.astimezone(UTC).date())
+        tag = next((each.tag for each in said if each.rule), None)
+        listed = rule_id in self.refuse_tag_exemptions
+        why = "refuse_tag_exemptions names the rule" if listed else "exemptions_by_tag is refused"
+        return None if tag is None else f"the hub's tag {tag} counts for nothing: policy {why}"
+
+    def closed(self, hub: HubId, tags: Tags | None, now: datetime) -> Closed | None:
+        """Why automatic fixes of this hub must wait at this moment (UTC), or None."""
+        return closed(self.maintenance, self.freeze, hub, tags, now)
 
     def iac_marker(self, tags: Mapping[str, Any]) -> str | None:
         """The tag, as ``name=value``, by which the hub says that infrastructure code manages it, if any."""
@@ -234,23 +358,31 @@ def check_policy(text: str, rules: Sequence[Rule], *, today: date) -> tuple[Poli
     lines = dict(_lines(root))
     problems = list(_repeated_keys(root))
     try:
-        policy = _model(rules).model_validate(data)
+        policy = _model(tuple(rules)).model_validate(data)
     except ValidationError as error:
         problems += [_problem(details, lines, rules) for details in error.errors()]
         return None, sorted(problems, key=lambda problem: problem.line)
     problems += _unknown_rules(policy, rules, lines)
+    problems += _too_long(policy, today, lines)
     usable = not problems
     problems += _expired(policy, today, lines)
     return policy if usable else None, sorted(problems, key=lambda problem: problem.line)
 
 
+def policy_lines(text: str) -> dict[str, int]:
+    """Place of a policy file that can be read → the line on which it stands."""
+    root, _ = _parse(text)
+    return {} if root is None else {place(loc): line for loc, line in _lines(root)}
+
+
 def policy_schema(rules: Sequence[Rule]) -> JsonObject:
     """The JSON Schema of the policy file, for editors."""
-    schema: JsonObject = _model(rules).model_json_schema()
+    schema: JsonObject = _model(tuple(rules)).model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "hubwarden policy"}
 
 
-def _model(rules: Sequence[Rule]) -> type[Policy]:
+@functools.cache
+def _model(rules: tuple[Rule, ...]) -> type[Policy]:
     sections: dict[str, Any] = {rule.id.replace("-", "_"): _rule_field(rule) for rule in rules}
     all_rules = create_model("Rules", __base__=_Section, **sections)
     described = Field(default_factory=all_rules, description="What to do about each rule's drift.")
@@ -262,11 +394,18 @@ def _rule_field(rule: Rule) -> tuple[Any, Any]:
     scope = create_model(
         f"{name}Scope",
         __base__=_Section,
-        where=(Where, Field(description="Which hubs these settings are for.")),
-        settings=(rule.settings, Field(description="What differs there; all else is as in the settings above.")),
+        where=(Scope, Field(description="Which hubs this is for.")),
+        mode=(Mode | None, Field(None, description="The mode there; by default the one above.")),
+        settings=(
+            rule.settings,
+            Field(
+                default_factory=rule.settings,
+                description="What differs there; all else is as in the settings above.",
+            ),
+        ),
     )
     scopes: Any = Field(
-        default_factory=list, description="Settings for some hubs; the first scope that matches counts."
+        default_factory=list, description="Mode and settings for some hubs; the first scope that matches counts."
     )
     section = create_model(
         f"{name}Rule",
@@ -351,10 +490,7 @@ _shown: Final = reprlib.Repr(maxstring=80, maxlong=80).repr
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), list("tf"))
 
 
-type _Loc = tuple[str | int, ...]
-
-
-def _lines(node: yaml.Node, at: _Loc = ()) -> Iterator[tuple[_Loc, int]]:
+def _lines(node: yaml.Node, at: Loc = ()) -> Iterator[tuple[Loc, int]]:
     yield at, node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -365,14 +501,14 @@ def _lines(node: yaml.Node, at: _Loc = ()) -> Iterator[tuple[_Loc, int]]:
             yield from _lines(item, (*at, index))
 
 
-def _repeated_keys(node: yaml.Node, at: _Loc = ()) -> Iterator[Problem]:
+def _repeated_keys(node: yaml.Node, at: Loc = ()) -> Iterator[Problem]:
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.value in seen:
                 first = seen[key.value]
-                yield Problem(line, _text((*at, key.value)), f"is there twice; first on line {first}")
+                yield Problem(line, place((*at, key.value)), f"is there twice; first on line {first}")
             seen.setdefault(key.value, line)
             yield from _repeated_keys(value, (*at, key.value))
     elif isinstance(node, yaml.SequenceNode):
@@ -387,8 +523,8 @@ _NEEDED: Final = {
 }
 
 
-def _problem(details: Any, lines: Mapping[_Loc, int], rules: Iterable[Rule]) -> Problem:
-    loc: _Loc = tuple(details["loc"])
+def _problem(details: Any, lines: Mapping[Loc, int], rules: Iterable[Rule]) -> Problem:
+    loc: Loc = tuple(details["loc"])
     found = details["input"]
     match details["type"]:
         case "extra_forbidden" if loc[:-1] == ("rules",):
@@ -405,30 +541,43 @@ def _problem(details: Any, lines: Mapping[_Loc, int], rules: Iterable[Rule]) -> 
             message = f"must be text: write {_shown(found)} in quotes"
         case kind:
             message = f"{_NEEDED.get(kind, details['msg'])}, found {_shown(found)}"
-    return Problem(_line(loc, lines), _text(loc), message)
+    return Problem(_line(loc, lines), place(loc), message)
 
 
 def _no_rule(rule_id: str, known: Iterable[str]) -> str:
     return f"no rule {rule_id!r}; there are: {', '.join(sorted(known))}"
 
 
-def _unknown_rules(policy: Policy, rules: Iterable[Rule], lines: Mapping[_Loc, int]) -> Iterator[Problem]:
+def _unknown_rules(policy: Policy, rules: Iterable[Rule], lines: Mapping[Loc, int]) -> Iterator[Problem]:
     known = {rule.id for rule in rules}
-    named: list[tuple[_Loc, str]] = [(("accept_risk", i), rule) for i, rule in enumerate(policy.accept_risk)]
+    named: list[tuple[Loc, str]] = [(("accept_risk", i), rule) for i, rule in enumerate(policy.accept_risk)]
     named += [(("exemptions", i, "rule"), exemption.rule) for i, exemption in enumerate(policy.exemptions)]
+    named += [(("refuse_tag_exemptions", i), rule) for i, rule in enumerate(policy.refuse_tag_exemptions)]
     named += [(("approvals", "four_eyes", i), rule) for i, rule in enumerate(policy.approvals.four_eyes)]
     named += [(("approvals", "needed", rule), rule) for rule in policy.approvals.needed]
     for loc, rule_id in named:
         if rule_id not in known:
-            yield Problem(_line(loc, lines), _text(loc), _no_rule(rule_id, known))
+            yield Problem(_line(loc, lines), place(loc), _no_rule(rule_id, known))
 
 
-def _expired(policy: Policy, today: date, lines: Mapping[_Loc, int]) -> Iterator[Problem]:
+def _too_long(policy: Policy, today: date, lines: Mapping[Loc, int]) -> Iterator[Problem]:
+    last = today + timedelta(days=policy.exemption_max_days)
+    for index, exemption in enumerate(policy.exemptions):
+        if exemption.until > last:
+            loc = ("exemptions", index, "until")
+            message = (
+                f"{exemption.until} is {(exemption.until - today).days} days ahead, and exemption_max_days is "
+                f"{policy.exemption_max_days}: {last} is the last day that is taken today"
+            )
+            yield Problem(_line(loc, lines), place(loc), message)
+
+
+def _expired(policy: Policy, today: date, lines: Mapping[Loc, int]) -> Iterator[Problem]:
     for index, exemption in enumerate(policy.exemptions):
         if exemption.until < today:
             loc = ("exemptions", index, "until")
             message = f"expired on {exemption.until}: renew it with a reason, or delete the exemption"
-            yield Problem(_line(loc, lines), _text(loc), message, expired=True)
+            yield Problem(_line(loc, lines), place(loc), message, expired=True)
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
@@ -445,11 +594,7 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
     return Problem(line, "", f"is not YAML: {what}")
 
 
-def _line(loc: _Loc, lines: Mapping[_Loc, int]) -> int:
+def _line(loc: Loc, lines: Mapping[Loc, int]) -> int:
     while loc not in lines and loc:
         loc = loc[:-1]
     return lines.get(loc, 1)
-
-
-def _text(loc: _Loc) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")

@@ -78,10 +78,13 @@ class Snapshot:
         return etag if isinstance(etag, str) else None
 
     @property
-    def tags(self) -> Mapping[str, Any]:
-        """The hub's tags; none where the hub was not read."""
-        tags = get_at(self.read(Facet.HUB), ("tags",))
-        return tags if isinstance(tags, Mapping) else {}
+    def tags(self) -> Mapping[str, Any] | None:
+        """The hub's tags; None where the hub was not read, or they are no tags."""
+        body = self.read(Facet.HUB)
+        tags = get_at(body, ("tags",))
+        if tags is ABSENT or tags is None:
+            return None if isinstance(body, Unread) else {}
+        return tags if isinstance(tags, Mapping) else None
 
     @property
     def at_rest(self) -> bool:

@@ -1,12 +1,15 @@
-"""approve and reject: a person's word on one plan."""
+"""approve and reject: a person's word on one plan, or on several at once."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
-from hubwarden.domain.approval import Approver
+from hubwarden.domain.approval import Approver, Ask
 from hubwarden.domain.finding import Approval, Event, Finding, Proposal, Ruling, State
+from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.expire import give_up_waiting, is_expired
 from hubwarden.service.ledger import enter
 from hubwarden.service.messages import RemediateMessage
@@ -14,6 +17,14 @@ from hubwarden.service.ports import Ports, Stored
 
 
 _NOTHING: Final = "nothing was decided and nothing was changed"
+_RACES_RUN: Final = 5
+
+
+class Word(StrEnum):
+    """What a person can say of a plan."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
 
 
 class NoSuchFindingError(Exception):
@@ -28,6 +39,18 @@ class NotYoursError(Exception):
     """Somebody else must decide this."""
 
 
+type Refusal = NoSuchFindingError | NotAskedError | NotYoursError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a word on one request: the finding as it is now, or why the word was not taken."""
+
+    ask: Ask
+    finding: Finding | None
+    refusal: Refusal | None = None
+
+
 async def approve(ports: Ports, finding_id: str, *, plan: str, by: Approver, reason: str) -> Finding:
     """Say yes to the plan with this digest, and have it carried out once as many have as policy wants.
 
@@ -40,6 +63,54 @@ async def approve(ports: Ports, finding_id: str, *, plan: str, by: Approver, rea
         NoSuchFindingError, NotAskedError, NotYoursError: as they say; the message is for whoever decided.
         StaleWriteError: the finding was just written by somebody else; look at it again.
     """
+    finding = await _agree(ports, finding_id, plan, by, reason)
+    if finding.state is State.APPROVED:
+        await ports.work.send(RemediateMessage(hub=finding.hub.path))
+    return finding
+
+
+async def reject(ports: Ports, finding_id: str, *, plan: str, by: Approver, reason: str) -> Finding:
+    """Say no to the plan with this digest: asked again only if the drift changes, or goes and comes back.
+
+    One no is enough, and whoever made the change may say it.
+
+    Returns, raises: see approve.
+    """
+    return await _refuse(ports, finding_id, plan, by, reason)
+
+
+async def decide_together(
+    ports: Ports, asks: Sequence[Ask], word: Word, *, by: Approver, reason: str
+) -> list[Outcome]:
+    """Say the same of several plans. One that cannot be decided holds up no other; a lost race is run again.
+
+    No fix begins before all is said, so that what belongs together is written together: the first write of a hub
+    voids every other plan for it. If this worker dies halfway, the next look at a hub begins what was approved.
+    """
+    outcomes = [await _said(ports, ask, word, by, reason) for ask in asks]
+    approved = [done.finding for done in outcomes if done.finding and done.finding.state is State.APPROVED]
+    for hub in dict.fromkeys(finding.hub for finding in approved):
+        await ports.work.send(RemediateMessage(hub=hub.path))
+    return outcomes
+
+
+async def _said(ports: Ports, ask: Ask, word: Word, by: Approver, reason: str) -> Outcome:
+    work = _agree if word is Word.APPROVE else _refuse
+    for _ in range(_RACES_RUN):
+        stored = await ports.findings.find(ask.finding_id)
+        proposal = stored.value.proposal if stored else None
+        plan = proposal.digest if proposal and ask.means(proposal.digest) else ask.digest
+        try:
+            return Outcome(ask, await work(ports, ask.finding_id, plan, by, reason))
+        except StaleWriteError:
+            continue
+        except (NoSuchFindingError, NotAskedError, NotYoursError) as refusal:
+            return Outcome(ask, None, refusal)
+    lost = NotAskedError(f"finding {ask.finding_id} keeps changing: look at it again; {_NOTHING}")
+    return Outcome(ask, None, lost)
+
+
+async def _agree(ports: Ports, finding_id: str, plan: str, by: Approver, reason: str) -> Finding:
     stored, proposal = await _asked(ports, finding_id, plan)
     finding = stored.value
     _check_yours(ports, finding, by)
@@ -58,18 +129,10 @@ async def approve(ports: Ports, finding_id: str, *, plan: str, by: Approver, rea
     approved = finding.after(Event.APPROVE, at=approval.at, reason=told)
     approved = replace(approved, agreed=agreed, approval=replace(approval, by=names), ruling=ruling)
     await _tell(ports, finding, proposal, told)
-    entered = await enter(ports, stored, approved, told)
-    await ports.work.send(RemediateMessage(hub=approved.hub.path))
-    return entered.value
+    return (await enter(ports, stored, approved, told)).value
 
 
-async def reject(ports: Ports, finding_id: str, *, plan: str, by: Approver, reason: str) -> Finding:
-    """Say no to the plan with this digest: asked again only if the drift changes, or goes and comes back.
-
-    One no is enough, and whoever made the change may say it.
-
-    Returns, raises: see approve.
-    """
+async def _refuse(ports: Ports, finding_id: str, plan: str, by: Approver, reason: str) -> Finding:
     stored, proposal = await _asked(ports, finding_id, plan)
     told, now = f"rejected by {by}: {reason}", ports.clock.now()
     ruling = Ruling(proposal.digest, State.REJECTED, str(by), now, reason)
@@ -94,6 +157,8 @@ async def _asked(ports: Ports, finding_id: str, plan: str) -> tuple[Stored[Findi
     finding, proposal = stored.value, stored.value.proposal
     if not ports.policy.watches(finding.hub):
         raise NotAskedError(f"{finding.hub} is in no subscription that the policy file names: {_NOTHING}")
+    if ports.policy.observes:
+        raise NotAskedError(f"policy enforcement is observe, so nothing is changed in Azure: {_NOTHING}")
     if finding.state is not State.AWAITING_APPROVAL or proposal is None:
         raise NotAskedError(
             f"finding {finding_id} ({finding.rule_id} on {finding.hub}) does not wait for an approval, "

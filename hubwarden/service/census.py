@@ -29,6 +29,7 @@ from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import JsonObject, get_at
 from hubwarden.domain.rule import Mode
 from hubwarden.domain.snapshot import Facet, Unread
+from hubwarden.domain.where import Tags
 from hubwarden.service.errors import (
     AzureError,
     StaleWriteError,
@@ -58,11 +59,11 @@ _QUERIES_OF_THIRD_TIERS: Final = 1000
 """What a hub allows in a minute, for each unit (AZURE §4)."""
 
 
-def census_settings(ports: Ports, hub: HubId) -> CensusSettings:
+def census_settings(ports: Ports, hub: HubId, tags: Tags | None) -> CensusSettings:
     """The settings of the rule that judges the hub's devices; the defaults where there is none."""
     for rule in ports.rules:
         if Facet.DEVICES in rule.reads:
-            settings = ports.policy.settings_of(rule, hub)
+            settings = ports.policy.settings_of(rule, hub, tags)
             assert isinstance(settings, CensusSettings)
             return settings
     return CensusSettings()
@@ -157,16 +158,17 @@ async def census(ports: Ports, message: CensusMessage) -> None:
     A message of another count, or one that was worked on before, is dropped.
     """
     hub = message.hub_id
-    if not _wanted(ports, hub):
+    stored = await ports.records.get(hub)
+    tags = stored.value.tags if stored else None
+    if not _wanted(ports, hub, tags):
         log.info("%s: nobody wants its devices counted any more", hub)
         return
-    stored = await ports.records.get(hub)
     if not _is_next(stored, message):
         log.info("%s: this message of the count %s is out of date", hub, message.run)
         if stored is not None and _came_to(stored.value, message.run):
             await _tell(ports, message)  # whoever ended the count may not have come so far
         return
-    slice_ = _Slice(ports, message)
+    slice_ = _Slice(ports, message, census_settings(ports, hub, tags))
     try:
         over = await slice_.work()
     except TransientError as error:
@@ -183,12 +185,12 @@ async def census(ports: Ports, message: CensusMessage) -> None:
 class _Slice:
     """The work of one message. ``message`` is where the count stands."""
 
-    def __init__(self, ports: Ports, message: CensusMessage) -> None:
+    def __init__(self, ports: Ports, message: CensusMessage, settings: CensusSettings) -> None:
         self.message = message
         self.began = ports.clock.now()
         self.interrupted: TransientError | None = None
         self._ports = ports
-        self._settings = census_settings(ports, message.hub_id)
+        self._settings = settings
         self._asked = 0
 
     async def work(self) -> bool:
@@ -366,9 +368,10 @@ async def _change(
     return None
 
 
-def _wanted(ports: Ports, hub: HubId) -> bool:
-    active = (rule for rule in ports.rules if ports.policy.mode_of(rule.id) is not Mode.OFF)
-    return ports.policy.watches(hub) and any(Facet.DEVICES in rule.reads for rule in active)
+def _wanted(ports: Ports, hub: HubId, tags: Tags | None) -> bool:
+    counting = (rule.id for rule in ports.rules if Facet.DEVICES in rule.reads)
+    on = any(ports.policy.mode_of(rule, hub, tags) is not Mode.OFF for rule in counting)
+    return ports.policy.watches(hub) and on
 
 
 def _is_next(stored: Stored[HubRecord] | None, message: CensusMessage) -> bool:

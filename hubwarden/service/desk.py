@@ -13,7 +13,8 @@ from typing import Any
 
 from hubwarden.domain.finding import IN_FLIGHT, Finding, Proposal, State, Trouble
 from hubwarden.domain.jsons import Json
-from hubwarden.domain.plan import change_text
+from hubwarden.domain.plan import change_text, plan_difference
+from hubwarden.service.asking import page_for
 from hubwarden.service.errors import AzureError, ConflictError, StaleWriteError, TransientError
 from hubwarden.service.gate import kill_switch
 from hubwarden.service.messages import TicketMessage
@@ -24,6 +25,7 @@ from hubwarden.service.put_off import backoff, put_off
 log = logging.getLogger(__name__)
 
 _LONGEST_REASON = 300
+_MARK = "[observe] "
 _UNDER_WAY = IN_FLIGHT | {State.APPROVED}
 
 
@@ -108,7 +110,7 @@ def _ticket(ports: Ports, finding: Finding) -> Ticket:
         key=finding.id,
         hub=finding.hub,
         rule_id=finding.rule_id,
-        title=_line(f"{finding.hub.name}: {finding.summary}"),
+        title=_line(f"{_MARK if finding.observed else ''}{finding.hub.name}: {finding.summary}"),
         text=ticket_text(ports, finding),
         is_open=True,
         opened_at=now,
@@ -119,13 +121,15 @@ def _ticket(ports: Ports, finding: Finding) -> Ticket:
 
 def ticket_text(ports: Ports, finding: Finding) -> str:
     """What, where, since when, who, risk, why no machine fixed it, and how a person does."""
-    rule = next((rule for rule in ports.rules if rule.id == finding.rule_id), None)
+    rules = () if finding.rollback else ports.rules  # how to fix a drift is no help in bringing it back
+    rule = next((rule for rule in rules if rule.id == finding.rule_id), None)
     lines = [
+        *(_observed(finding) if finding.observed else ()),
         f"What: {finding.summary}",
         *(f"  {name}: {_told(value)}" for name, value in finding.evidence.items() if value),
         f"Where: {finding.hub}",
         f"Since: {finding.first_seen:%Y-%m-%d %H:%M:%S} UTC, seen {finding.occurrences} time(s)",
-        f"Who changed it: {finding.actor or 'not known; no event told'}",
+        f"Who {'asks for' if finding.rollback else 'changed'} it: {finding.actor or 'not known; no event told'}",
         f"Why no machine fixed it: {finding.history[-1].reason}",
     ]
     if finding.obstacle and finding.obstacle.retry_at:
@@ -135,7 +139,7 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
         lines += _asked(ports, finding, finding.proposal)
     if rule is not None:
         values = {
-            **ports.policy.settings_of(rule, finding.hub).model_dump(mode="json"),
+            **ports.policy.settings_of(rule, finding.hub, finding.tags).model_dump(mode="json"),
             "name": finding.hub.name,
             "resource_group": finding.hub.resource_group,
             "subscription": finding.hub.subscription,
@@ -150,20 +154,41 @@ def ticket_text(ports: Ports, finding: Finding) -> str:
     return "\n".join(_line(line) for line in lines)
 
 
+def _observed(finding: Finding) -> list[str]:
+    """That nothing is changed, and what would have been."""
+    first = "Observed only: policy enforcement is observe, so hubwarden changes nothing in Azure."
+    if finding.state is not State.TICKETED or finding.proposal is None:
+        return [f"{first} It would have changed nothing here either."]
+    changes = (f"  {change_text(change)}" for change in finding.proposal.changes)
+    notes = (f"  Note: {warning}" for warning in finding.proposal.warnings)
+    return [f"{first} This plan is what it would have come to:", *changes, *notes]
+
+
 def _asked(ports: Ports, finding: Finding, proposal: Proposal) -> list[str]:
     """What is to be decided, and how: the very plan that would run."""
     until = ports.policy.approvals.expires_at(proposal)
     # Whoever has the link may decide: it has no place where strangers read tickets.
     linked = ports.links if ports.policy.tickets.target == "builtin" else None
-    page = [f"To decide: {linked.url(finding.id, proposal.digest, until)}"] if linked else []
+    page = [f"To decide: {page_for(linked, ports.policy, [finding])}"] if linked else []
     return [
         "Waiting for an approval: nothing was changed. This plan would be carried out, and no other:",
         *(f"  {change_text(change)}" for change in proposal.changes),
         *(f"  Note: {warning}" for warning in proposal.warnings),
+        *_asked_anew(finding.outdated, proposal),
         f"Time to decide: until {until:%Y-%m-%d %H:%M} UTC",
         *page,
         f"To approve it: python -m hubwarden.cli approve {finding.id} --plan {proposal.digest}",
         f"To reject it: python -m hubwarden.cli reject {finding.id} --plan {proposal.digest} --reason TEXT",
+    ]
+
+
+def _asked_anew(outdated: Proposal | None, proposal: Proposal) -> list[str]:
+    if outdated is None:
+        return []
+    lines = plan_difference(outdated.changes, proposal.changes)
+    return [
+        "Asked before with another plan, which never ran. What is different:",
+        *(f"  {line}" for line in lines),
     ]
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Self
+
+from hubwarden.domain.receipt import Receipt
 
 
 class AzureError(Exception):
     """A call to Azure, or to a ticket system, did not do what it should.
 
-    The message is for an operator and carries no secret.
+    The message is for an operator and carries no secret. ``receipt`` is there where Azure has answered.
     """
+
+    receipt: Receipt | None = None
+
+    def with_receipt(self, receipt: Receipt | None) -> Self:
+        """The error itself, with this receipt."""
+        self.receipt = receipt
+        return self
 
 
 class TransientError(AzureError):

@@ -114,13 +114,13 @@ async def remember(ports: Ports, look: Look, known: Stored[HubRecord] | None = N
     record = await _remember(ports, look, known)
     snapshot = look.snapshot
     if record is not None and Facet.DEVICES in snapshot.facets and not snapshot.dead and snapshot.etag is not None:
-        settings = census_settings(ports, snapshot.hub)
+        settings = census_settings(ports, snapshot.hub, snapshot.tags)
         await start_count(ports, record, snapshot.hub, snapshot.read(Facet.HUB), settings)
 
 
 async def _remember(ports: Ports, look: Look, known: Stored[HubRecord] | None) -> Stored[HubRecord] | None:
     snapshot = look.snapshot
-    whole = snapshot.facets.keys() >= wanted(ports)
+    whole = snapshot.facets.keys() >= wanted(ports, snapshot)
     for _ in range(5):
         stored, known = known or await ports.records.get(snapshot.hub), None
         before = stored.value if stored else HubRecord(snapshot.hub)
@@ -132,6 +132,7 @@ async def _remember(ports: Ports, look: Look, known: Stored[HubRecord] | None) -
             looking_since=None if whole else before.looking_since,
             missing_since=None,
             hub_etag=snapshot.etag,
+            tags=before.tags if snapshot.tags is None else ports.policy.tags_to_keep(snapshot.tags),
             verdicts={**before.verdicts, **look.words},
             unknown={**_not_asked(before.unknown, look), **look.unknown},
             last_good={**before.last_good, **look.good},
@@ -252,7 +253,12 @@ async def _report_overwritten(ports: Ports, record: HubRecord, written_at: datet
         attempt = stored.value.attempt
         if attempt is not None and attempt.overwrote(written_at):
             by = str(record.written_by or "somebody unknown")
-            details = {"hub": record.hub.path, "plan": attempt.digest, "by": by, "at": written_at.isoformat()}
+            details = {
+                "hub": record.hub.path,
+                "plan": attempt.digest,
+                "by": by,
+                "changed_at": written_at.isoformat(),
+            }
             await ports.audit.append("overwritten", {**details, "finding": stored.value.id})
             log.error(
                 "%s: %s changed it at %s, between our read and our write: that change may be lost, check the hub",

@@ -37,6 +37,7 @@ async def health(
     next_sweep: NextSweep,
     not_ready: str | None,
     warnings: Sequence[str],
+    enforcement: str | None = None,
     outbox: Outbox | None = None,
     safety: SafetyStore | None = None,
     kill: Kill | None = None,
@@ -52,6 +53,7 @@ async def health(
         not_ready: why nothing is judged or fixed for now, or None.
         warnings: what is wrong without standing in the way; what is wrong with the sweeps, the queues and the
             tickets and the channels is added.
+        enforcement: `observe` where nothing may be changed in Azure; None where there is no policy.
         outbox: where notices may wait; None where nobody is told.
         safety: what holds back fixes; None where that is not asked.
         kill: the kill switch, where it is on.
@@ -64,6 +66,7 @@ async def health(
     return {
         "ready": not_ready is None,
         "reason": not_ready,
+        "enforcement": enforcement,
         "warnings": [
             *warnings,
             *_of_limits(kill, await _ledger(safety), held),

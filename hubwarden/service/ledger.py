@@ -23,13 +23,18 @@ async def enter(ports: Ports, before: Stored[Finding] | None, after: Finding, re
         StorageUnavailableError: the audit trail or the table did not take it.
     """
     news = before is None or before.value.history != after.history
-    told_otherwise = before is not None and before.value.summary != after.summary
+    told_otherwise = before is not None and _text_of(before.value) != _text_of(after)
     if news:
         await _tell(ports, before.value.state if before else None, after, reason)
         await announce(ports, before.value if before else None, after)
     if before is None or before.value != after:
         before = Stored(after, await ports.findings.save(after, before.etag if before else None))
     return await settle_ticket(ports, before, news=news or told_otherwise)
+
+
+def _text_of(finding: Finding) -> tuple[str, bool]:
+    """What a ticket says besides the finding's history."""
+    return finding.summary, finding.observed
 
 
 async def move(ports: Ports, stored: Stored[Finding], event: Event, reason: str) -> Stored[Finding]:

@@ -7,13 +7,25 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from hubwarden.domain.finding import Finding, Proposal, Trouble
-from hubwarden.domain.message import OUTCOMES, Kind, Notice, group, notice, notices, still_true, told_before
+from hubwarden.domain.message import (
+    OUTCOMES,
+    TOGETHER,
+    Kind,
+    LinkTo,
+    Notice,
+    group,
+    notice,
+    notices,
+    still_true,
+    told_before,
+)
+from hubwarden.service.asking import page_for, waiting
 from hubwarden.service.errors import AzureError, StaleWriteError, StorageUnavailableError, TransientError
 from hubwarden.service.messages import NotifyMessage
 from hubwarden.service.ports import Channel, Outbox, Ports, Stored, Waiting
@@ -45,6 +57,11 @@ async def announce(ports: Ports, before: Finding | None, after: Finding) -> None
             await _remind_later(ports, after, after.proposal)
 
 
+async def tell(ports: Ports, one: Notice) -> None:
+    """Lay down a notice of something that is no step of the finding's history."""
+    await _lay_down(ports, one, {one.kind}, delay=GATHER)
+
+
 async def _remind_later(ports: Ports, finding: Finding, proposal: Proposal) -> None:
     """Lay down now what is told at half of the request's time, if nobody has decided by then."""
     half = (ports.policy.approvals.expires_at(proposal) - proposal.made_at) / 2
@@ -65,8 +82,10 @@ async def deliver(ports: Ports, message: NotifyMessage) -> None:
         return
     # In case this worker dies with its claim.
     await ports.work.send(NotifyMessage(channel=message.channel), delay=CLAIM)
-    taken = await _true_ones(ports, outbox, await _claimed(ports, outbox, ready))
-    await _send(ports, outbox, channel, message, taken)
+    claimed = await _claimed(ports, outbox, ready)
+    findings = await _findings(ports, claimed)
+    taken = await _true_ones(outbox, claimed, findings)
+    await _send(ports, outbox, channel, message, taken, link=_links(ports, message.channel, findings))
 
 
 async def _lay_down(ports: Ports, one: Notice, kinds: Collection[Kind], *, delay: timedelta) -> None:
@@ -106,10 +125,16 @@ async def _claimed(ports: Ports, outbox: Outbox, ready: Sequence[Stored[Waiting]
     return claimed
 
 
-async def _true_ones(ports: Ports, outbox: Outbox, taken: Sequence[Stored[Waiting]]) -> list[Stored[Waiting]]:
+async def _findings(ports: Ports, taken: Sequence[Stored[Waiting]]) -> dict[str, Finding]:
+    """All findings of the hubs that the notices are about, as they stand, by their ids."""
+    hubs = dict.fromkeys(stored.value.notice.hub for stored in taken)
+    return {one.value.id: one.value for hub in hubs for one in await ports.findings.of_hub(hub)}
+
+
+async def _true_ones(
+    outbox: Outbox, taken: Sequence[Stored[Waiting]], findings: Mapping[str, Finding]
+) -> list[Stored[Waiting]]:
     """Without the notices of what was never stored."""
-    hubs = {stored.value.notice.hub for stored in taken}
-    findings = {one.value.id: one.value for hub in hubs for one in await ports.findings.of_hub(hub)}
     true: list[Stored[Waiting]] = []
     for stored in taken:
         if still_true(stored.value.notice, findings.get(stored.value.notice.finding)):
@@ -119,11 +144,36 @@ async def _true_ones(ports: Ports, outbox: Outbox, taken: Sequence[Stored[Waitin
     return true
 
 
+def _links(ports: Ports, channel: str, findings: Mapping[str, Finding]) -> LinkTo:
+    """Where it is decided what notices ask; of one also what else waits on its hub, if that is told here too."""
+
+    def told_here(finding: Finding) -> bool:
+        return channel in ports.policy.notify.channels_for(finding.hub, finding.severity, {Kind.ASKED})
+
+    def link(told: Sequence[Notice]) -> str | None:
+        asked = [findings[one.finding] for one in told if one.digest is not None and one.finding in findings]
+        here = waiting(asked)
+        if ports.links is None or not here:
+            return None
+        if len(told) == 1:
+            others = (other for other in findings.values() if other.hub == here[0].hub and told_here(other))
+            here = list({one.id: one for one in (*here, *waiting(others))}.values())[:TOGETHER]
+        return page_for(ports.links, ports.policy, here)
+
+    return link
+
+
 async def _send(
-    ports: Ports, outbox: Outbox, channel: Channel, message: NotifyMessage, taken: Sequence[Stored[Waiting]]
+    ports: Ports,
+    outbox: Outbox,
+    channel: Channel,
+    message: NotifyMessage,
+    taken: Sequence[Stored[Waiting]],
+    *,
+    link: LinkTo,
 ) -> None:
     left = {stored.value.notice: stored for stored in taken}
-    for said in group(left, ports.decide_link):
+    for said in group(left, link):
         try:
             await channel.send(said)
         except TransientError as error:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import ABSENT, JsonObject, get_at
-from hubwarden.domain.rule import Mode
+from hubwarden.domain.rule import Mode, Rule
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
+from hubwarden.domain.where import Tags
 from hubwarden.service.census import census_settings, devices_facet
 from hubwarden.service.errors import ConflictError, DeniedError, HubGoneError, PermanentError, TransientError
 from hubwarden.service.ports import HubPort, HubRecord, Ports
@@ -24,7 +25,12 @@ _KEPT: Final = frozenset({Facet.POLICIES})
 
 
 async def observe(
-    ports: Ports, hub: HubId, record: HubRecord | None, facets: Iterable[Facet] | None = None
+    ports: Ports,
+    hub: HubId,
+    record: HubRecord | None,
+    facets: Iterable[Facet] | None = None,
+    *,
+    also: Iterable[Facet] = (),
 ) -> Snapshot:
     """Read the hub now. What may not be read is an Unread facet with the reason.
 
@@ -37,6 +43,7 @@ async def observe(
         hub: which.
         record: what is remembered of it.
         facets: what to read; by default all that the rules want which are not off.
+        also: what to read besides.
 
     Raises:
         HubGoneError: there is no such hub.
@@ -44,14 +51,17 @@ async def observe(
     """
     taken_at = ports.clock.now()
     body = await _body(ports, hub)
-    return await _with_the_rest(ports, Snapshot(hub, taken_at, {Facet.HUB: body}), record, facets)
+    snapshot = Snapshot(hub, taken_at, {Facet.HUB: body})
+    asked = wanted(ports, snapshot) if facets is None else facets
+    return await _with_the_rest(ports, snapshot, record, {*asked, *also})
 
 
 async def observe_listed(
     ports: Ports, hub: HubId, body: JsonObject, taken_at: datetime, record: HubRecord | None
 ) -> Snapshot:
     """A snapshot of a body that a list has brought already, with the other facets read now."""
-    return await _with_the_rest(ports, Snapshot(hub, taken_at, {Facet.HUB: body}), record, None)
+    snapshot = Snapshot(hub, taken_at, {Facet.HUB: body})
+    return await _with_the_rest(ports, snapshot, record, wanted(ports, snapshot))
 
 
 def busy(snapshot: Snapshot) -> bool:
@@ -60,10 +70,14 @@ def busy(snapshot: Snapshot) -> bool:
     return not (state is ABSENT or state in _OVER or snapshot.dead)
 
 
-def wanted(ports: Ports) -> frozenset[Facet]:
-    """What the rules want to see that are not off."""
-    active = (rule for rule in ports.rules if ports.policy.mode_of(rule.id) is not Mode.OFF)
-    return frozenset(facet for rule in active for facet in rule.reads)
+def wanted(ports: Ports, snapshot: Snapshot) -> frozenset[Facet]:
+    """What the rules want to see that are not off for this hub, as far as its snapshot tells."""
+    return frozenset(facet for rule in active_rules(ports, snapshot.hub, snapshot.tags) for facet in rule.reads)
+
+
+def active_rules(ports: Ports, hub: HubId, tags: Tags | None) -> Iterator[Rule]:
+    """The rules that are not off for this hub."""
+    return (rule for rule in ports.rules if ports.policy.mode_of(rule.id, hub, tags) is not Mode.OFF)
 
 
 def policies_known(record: HubRecord | None, etag: str | None, now: datetime) -> bool:
@@ -85,9 +99,9 @@ async def _body(ports: Ports, hub: HubId) -> JsonObject | Unread:
 
 
 async def _with_the_rest(
-    ports: Ports, snapshot: Snapshot, record: HubRecord | None, facets: Iterable[Facet] | None
+    ports: Ports, snapshot: Snapshot, record: HubRecord | None, facets: Iterable[Facet]
 ) -> Snapshot:
-    asked = sorted(set(wanted(ports) if facets is None else facets) - {Facet.HUB})
+    asked = sorted(set(facets) - {Facet.HUB})
     read: dict[Facet, Any] = {facet: _known(ports, snapshot, record, facet) for facet in asked}
     unknown = [facet for facet in asked if read[facet] is None]
     remembered = frozenset(facet for facet in asked if facet in _KEPT and isinstance(read[facet], Mapping))
@@ -113,7 +127,7 @@ def _known(ports: Ports, snapshot: Snapshot, record: HubRecord | None, facet: Fa
         assert record is not None
         return record.policies
     if facet is Facet.DEVICES:
-        return devices_facet(record, body, census_settings(ports, snapshot.hub), snapshot.taken_at)
+        return devices_facet(record, body, census_settings(ports, snapshot.hub, snapshot.tags), snapshot.taken_at)
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from hubwarden.domain.finding import Finding, State
 from hubwarden.domain.rule import Mode
 from hubwarden.domain.severity import Severity
+from hubwarden.service.observe import active_rules
 from hubwarden.service.ports import HubRecord, Ports, SweepRecord
 
 
@@ -32,6 +33,13 @@ class Overview:
     not_judged: tuple[NotJudged, ...]
     last_sweep: SweepRecord | None
     dead: Mapping[str, str] = field(default_factory=dict)
+    observes: bool = False
+    """Whether nothing is changed in Azure, whatever the findings say."""
+
+    @property
+    def exempt(self) -> tuple[Finding, ...]:
+        """Those of the findings that somebody accepts for a while."""
+        return tuple(finding for finding in self.findings if finding.state is State.EXEMPT)
 
     @property
     def drifting(self) -> bool:
@@ -58,12 +66,13 @@ async def overview(ports: Ports, *, resolved: bool = False) -> Overview:
         *_of_sweep(ports, sweep, records),
         *(entry for path, record in records.items() if path not in dead for entry in _of_hub(ports, record)),
     ]
-    return Overview(tuple(wanted), tuple(unknown), sweep, dead)
+    return Overview(tuple(wanted), tuple(unknown), sweep, dead, ports.policy.observes)
 
 
 def _stands(ports: Ports, finding: Finding) -> bool:
     """Whether it is not proven gone, and policy still asks about it."""
-    asked = ports.policy.watches(finding.hub) and ports.policy.mode_of(finding.rule_id) is not Mode.OFF
+    mode = ports.policy.mode_of(finding.rule_id, finding.hub, finding.tags)
+    asked = ports.policy.watches(finding.hub) and mode is not Mode.OFF
     return asked and finding.state is not State.RESOLVED
 
 
@@ -80,7 +89,7 @@ def _of_hub(ports: Ports, record: HubRecord) -> Iterator[NotJudged]:
     if record.looked_at is None:
         yield NotJudged(path, None, "it was not looked at yet, or never read whole")
         return
-    for rule in (rule.id for rule in ports.rules if ports.policy.mode_of(rule.id) is not Mode.OFF):
+    for rule in (rule.id for rule in active_rules(ports, record.hub, record.tags)):
         if rule in record.unknown:
             yield NotJudged(path, rule, record.unknown[rule])
         elif rule not in record.verdicts:

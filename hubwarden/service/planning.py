@@ -45,9 +45,8 @@ def prepared(ports: Ports, snapshot: Snapshot, drifts: Sequence[Drifting]) -> Pr
         raise PlanError(f"{snapshot.hub} was read without an etag")
     changes = tuple(change for finding, drift in drifts for change in _changes(ports, snapshot, finding, drift))
     plan = Plan(snapshot.hub, snapshot.etag, changes)
-    _check_one_request(plan)
     warnings = (warning for finding, drift in drifts for warning in _warnings(ports, snapshot, finding, drift))
-    return Prepared(plan, _checked_body(plan, snapshot), tuple(dict.fromkeys(warnings)))
+    return Prepared(plan, checked_body(plan, snapshot), tuple(dict.fromkeys(warnings)))
 
 
 def proposed(ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift) -> Proposal:
@@ -72,7 +71,7 @@ def _changes(ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift) -
 
 def _warnings(ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift) -> Iterator[str]:
     yield from _asked(ports.remediators[finding.rule_id].warn, ports, snapshot, finding, drift)
-    marker = ports.policy.iac_marker(snapshot.tags)
+    marker = ports.policy.iac_marker(snapshot.tags or {})
     if marker is not None:
         yield f"The hub's tag {marker} says that code manages it: the code must change too, or it undoes this fix."
     if finding.actor is None:
@@ -89,7 +88,7 @@ def _asked[T](ask: Any, ports: Ports, snapshot: Snapshot, finding: Finding, drif
     """What a remediator says; one that breaks makes no plan, and holds up no other."""
     rule = ports.rule(finding.rule_id)
     try:
-        return list(ask(drift, snapshot, ports.policy.settings_of(rule, snapshot.hub)))
+        return list(ask(drift, snapshot, ports.policy.settings_of(rule, snapshot.hub, snapshot.tags)))
     except PlanError:
         raise
     except Exception as error:
@@ -105,8 +104,13 @@ def _check_one_request(plan: Plan) -> None:
         raise PlanError(f"{plan.hub}: only one {what} is written at a time")
 
 
-def _checked_body(plan: Plan, snapshot: Snapshot) -> JsonObject:
-    """The body to send, compared once more with what was read: it differs in the plan's paths and nowhere else."""
+def checked_body(plan: Plan, snapshot: Snapshot) -> JsonObject:
+    """The body to send, compared once more with what was read: it differs in the plan's paths and nowhere else.
+
+    Raises:
+        PlanError: it does not, or the plan needs several requests.
+    """
+    _check_one_request(plan)
     before = snapshot.read(Facet.HUB)
     body = plan.apply(before)
     differing = set(differences(before, body))
@@ -132,14 +136,15 @@ def solution_edit(plan: Plan, snapshot: Snapshot) -> tuple[str, JsonObject | Non
     return solution if before is None else str(before["id"]), before, after
 
 
-def policy_edits(plan: Plan) -> tuple[PolicyEdit, ...]:
-    """What the plan makes of the hub's shared access policies."""
-    return tuple(_edit(change) for change in plan.on(Target.POLICIES))
+def policy_edits(plan: Plan, *, restores: bool = False) -> tuple[PolicyEdit, ...]:
+    """What the plan makes of the hub's shared access policies; only one that ``restores`` may give rights."""
+    return tuple(_edit(change, restores=restores) for change in plan.on(Target.POLICIES))
 
 
-def _edit(change: Change) -> PolicyEdit:
+def _edit(change: Change, *, restores: bool) -> PolicyEdit:
     before, after = cast("Any", change.before), cast("Any", change.after)
-    removed = PolicyEdit(change.path[0], frozenset(before["rights"]), None)
+    expected = None if before is ABSENT else frozenset(before["rights"])
+    removed = PolicyEdit(change.path[0], expected, None, restores=restores)
     if after is ABSENT:
         return removed
     return replace(removed, rights=frozenset(after["rights"]), new_keys=bool(after.get("newKeys")))

@@ -8,12 +8,16 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from hubwarden.domain import message as notices
+from hubwarden.domain.approval import Ask
+from hubwarden.domain.audit import Place
 from hubwarden.domain.finding import Actor, Finding, Trouble
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.domain.limits import Kill, Ledger, Standing
 from hubwarden.domain.message import Notice
 from hubwarden.domain.policy import Policy
+from hubwarden.domain.receipt import Receipt
+from hubwarden.domain.remediation import Remediation
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.severity import Severity
 from hubwarden.service.messages import Message, Queue
@@ -60,6 +64,7 @@ class HubRecord:
     ``count`` is how the last count of the hub's devices ended, ``counting`` the one that is under way.
     ``new_devices_since`` and ``count_due`` are set while devices that an event told of wait to be counted.
     ``missing_since`` is when a read first missed the hub, with no look at it since.
+    ``tags`` are those of the hub's that the policy file asks about, as they were last read.
     """
 
     hub: HubId
@@ -80,6 +85,7 @@ class HubRecord:
     new_devices_since: datetime | None = None
     count_due: datetime | None = None
     missing_since: datetime | None = None
+    tags: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +159,15 @@ class PolicyEdit:
     """What becomes of one shared access policy, by its name (compared without case).
 
     ``expected`` are the rights that it must still have. ``rights`` None removes it;
-    ``new_keys`` gives it new keys.
+    ``new_keys`` gives it new keys. Only one that ``restores`` may give it rights that it does not have, or make it
+    anew with new keys where ``expected`` is None: then it must not be there.
     """
 
     name: str
-    expected: frozenset[str]
+    expected: frozenset[str] | None
     rights: frozenset[str] | None
     new_keys: bool = False
+    restores: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +199,7 @@ class HubPort(Protocol):
 
     async def put_hub(
         self, hub: HubId, body: JsonObject, *, etag: str, policies: Sequence[PolicyEdit] = ()
-    ) -> None:
+    ) -> Receipt:
         """Start replacing the hub; returns once Azure has accepted it, minutes before it is done.
 
         With ``policies``, the hub's shared access policies are read with their keys, edited, and sent with the
@@ -222,7 +230,7 @@ class HubPort(Protocol):
         """
         ...
 
-    async def put_diagnostic_setting(self, hub: HubId, name: str, properties: JsonObject) -> None:
+    async def put_diagnostic_setting(self, hub: HubId, name: str, properties: JsonObject) -> Receipt:
         """Create or replace one diagnostic setting of the hub; done when it returns.
 
         Raises:
@@ -259,7 +267,7 @@ class HubPort(Protocol):
         """
         ...
 
-    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> None:
+    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> Receipt:
         """Create (``before`` None) or replace one IoT security solution; done when it returns.
 
         There are no etags: it is read right before the write, and nothing is written unless it is as ``before``.
@@ -346,6 +354,26 @@ class FindingStore(Protocol):
         ...
 
 
+class Remediations(Protocol):
+    """What is kept of each write. Every method raises StorageUnavailableError where the table does not answer."""
+
+    async def keep(self, remediation: Remediation) -> None:
+        """Keep it, whatever was kept of it before, and return once it is stored."""
+        ...
+
+    async def find(self, hub: HubId, remediation_id: str) -> Remediation | None:
+        """What is kept of this write to this hub."""
+        ...
+
+    def everything(self) -> AsyncIterator[Remediation]:
+        """All that is kept."""
+        ...
+
+    async def forget(self, before: datetime) -> None:
+        """Drop what was written before then (UTC)."""
+        ...
+
+
 class HubStore(Protocol):
     """What is remembered of hubs, and of sweeps."""
 
@@ -407,6 +435,18 @@ class AuditTrail(Protocol):
         Raises:
             StorageUnavailableError: it could not be written; then nothing may be written to Azure either.
         """
+        ...
+
+
+class AuditReader(Protocol):
+    """What the audit trail holds, to be read again. Both raise StorageUnavailableError, as it says."""
+
+    async def places(self) -> Sequence[Place]:
+        """The blobs that it has, in order."""
+        ...
+
+    def lines(self, place: Place) -> AsyncIterator[bytes]:
+        """The lines of one of them, byte by byte as they stand there, with their line feeds."""
         ...
 
 
@@ -502,8 +542,8 @@ class Channel(Protocol):
 class ApprovalLinks(Protocol):
     """Addresses of the pages on which people decide."""
 
-    def url(self, finding_id: str, digest: str, expires_at: datetime) -> str:
-        """Where this plan for this finding is decided, until then (UTC)."""
+    def url(self, asks: Sequence[Ask], expires_at: datetime) -> str:
+        """Where these requests are decided, one or several, until then (UTC)."""
         ...
 
 
@@ -576,6 +616,7 @@ class Ports:
     graveyard: Graveyard
     lists: Lists
     tickets: TicketSystem
+    remediations: Remediations
     safety: SafetyStore
     clock: Clock
     policy: Policy
@@ -586,8 +627,6 @@ class Ports:
     outbox: Outbox | None = None
     """None where the policy file names nobody to be told."""
     channels: Mapping[str, Channel] = field(default_factory=dict)
-    decide_link: Callable[[Notice], str | None] = lambda _: None
-    """The page on which a person decides what a notice asks, where there is one."""
     kill_setting: bool = False
     """Whether the kill switch is on by an app setting."""
 

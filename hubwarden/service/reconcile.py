@@ -12,7 +12,8 @@ from hubwarden.domain.decision import Action, Decision, decide
 from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, Finding, Proposal, State, Step, finding_id
 from hubwarden.domain.jsons import Json
 from hubwarden.domain.limits import Gate
-from hubwarden.domain.plan import PlanError
+from hubwarden.domain.plan import PlanError, plan_difference
+from hubwarden.domain.rollback import unread
 from hubwarden.domain.rule import Mode, Rule
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Snapshot
@@ -21,9 +22,10 @@ from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.expire import expired, is_expired
 from hubwarden.service.gate import gated, open_gate
 from hubwarden.service.ledger import enter
-from hubwarden.service.observe import busy
+from hubwarden.service.observe import active_rules, busy
 from hubwarden.service.planning import proposed
 from hubwarden.service.ports import Ports, Stored
+from hubwarden.service.rollback import changes_of, proposed_rollback, why_over
 
 
 log = logging.getLogger(__name__)
@@ -121,8 +123,8 @@ def judge(ports: Ports, snapshot: Snapshot) -> dict[str, tuple[Verdict, ...]]:
     """
     return {
         rule.id: _ask(ports, rule, snapshot)
-        for rule in ports.rules
-        if ports.policy.mode_of(rule.id) is not Mode.OFF and snapshot.facets.keys() >= set(rule.reads)
+        for rule in active_rules(ports, snapshot.hub, snapshot.tags)
+        if snapshot.facets.keys() >= set(rule.reads)
     }
 
 
@@ -190,11 +192,14 @@ def _updates(
         elif before.value.judged_at <= snapshot.taken_at and cause.may_move(before.value):
             severity = drift.severity or ports.rule(rule_id).severity
             seen = _informed(_seen(before.value, drift, severity, snapshot.taken_at, cause), cause)
+            seen = replace(seen, tags=ports.policy.tags_to_keep(snapshot.tags))
             yield _decided(ports, snapshot, before, seen, drift, gate=gate)
         else:
             yield _Update(before, before.value, "")
     for id_, stored in known.items():
-        if id_ not in drifts:
+        if stored.value.rollback is not None:
+            yield _of_rollback(ports, snapshot, stored)
+        elif id_ not in drifts:
             yield _unseen(ports, stored, snapshot, verdicts.get(stored.value.rule_id, ()), cause)
 
 
@@ -205,12 +210,34 @@ def _unseen(
     stale = finding.judged_at > snapshot.taken_at
     if finding.state is State.RESOLVED or stale or not cause.may_move(finding):
         return _Update(stored, finding, "")
-    if ports.policy.mode_of(finding.rule_id) is Mode.OFF:
+    if ports.policy.mode_of(finding.rule_id, snapshot.hub, snapshot.tags) is Mode.OFF:
         return _decided(ports, snapshot, stored, finding, None)
     if busy(snapshot) or not _holds(verdicts, finding.subject):
         return _Update(stored, finding, "")
     reason = f"{cause.why}: the hub no longer shows it"
     return _Update(stored, finding.after(Event.CLEARED, at=snapshot.taken_at, reason=reason), reason)
+
+
+def _of_rollback(ports: Ports, snapshot: Snapshot, stored: Stored[Finding]) -> _Update:
+    """A rollback is no drift: it is asked about for as long as the hub is as the fix left it."""
+    finding, same = stored.value, _Update(stored, stored.value, "")
+    assert finding.rollback is not None
+    settled = finding.state in IN_FLIGHT | {State.RESOLVED} or finding.judged_at > snapshot.taken_at
+    if settled or busy(snapshot) or unread(snapshot, changes_of(finding.rollback)):
+        return same
+    over = why_over(ports, snapshot, finding)
+    if over is not None:
+        return _Update(stored, finding.after(Event.CLEARED, at=snapshot.taken_at, reason=over), over)
+    if finding.state is State.TICKETED:
+        return same
+    try:
+        proposal = proposed_rollback(ports, snapshot, finding.rollback)
+    except PlanError as error:
+        decision = Decision(Action.TICKET, f"the rollback cannot be planned: {error}")
+    else:
+        wish = Decision(Action.ASK, f"{finding.rollback.by} asks for it, and a rollback needs an approval")
+        finding, decision = _with_proposal(ports, finding, proposal, wish)
+    return _entered(ports, stored, finding, decision)
 
 
 def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Cause) -> Finding:
@@ -220,6 +247,7 @@ def _new(ports: Ports, snapshot: Snapshot, rule_id: str, drift: Drift, cause: Ca
         rule_id=rule_id,
         subject=drift.subject,
         severity=drift.severity or rule.severity,
+        tags=ports.policy.tags_to_keep(snapshot.tags),
         summary=drift.summary,
         evidence=drift.evidence,
         report_only=drift.report_only,
@@ -259,6 +287,7 @@ def _decided(
     *,
     gate: Gate | None = None,
 ) -> _Update:
+    finding = replace(finding, observed=ports.policy.observes)
     if finding.state is State.FAILED:
         reason = finding.history[-1].reason
         return _Update(before, finding.after(Event.TICKET, at=finding.last_seen, reason=reason), reason)
@@ -267,15 +296,45 @@ def _decided(
     now = ports.clock.now()
     decision = decide(finding, ports.remediators.get(finding.rule_id), ports.policy, now, snapshot.tags)
     limit = finding.limit
-    finding, decision = gated(gate, finding, decision)
-    if decision.action is Action.ASK and drift is not None:
+    finding, decision = gated(gate, _accepted(finding, decision), decision)
+    if (decision.action is Action.ASK or decision.instead_of) and drift is not None:
         if busy(snapshot):
             return _Update(before, finding, "")  # a plan for a hub that is just changing would be outdated at once
-        finding, decision = _put_to_people(ports, snapshot, finding, drift, decision)
+        with_plan = _told_only if decision.instead_of else _put_to_people
+        finding, decision = with_plan(ports, snapshot, finding, drift, decision)
+    elif ports.policy.observes:
+        finding = replace(finding, proposal=None)  # what was asked before would not be done now
+    return _entered(ports, before, finding, decision, moved=finding.limit is not limit)
+
+
+def _entered(
+    ports: Ports, before: Stored[Finding] | None, finding: Finding, decision: Decision, *, moved: bool = False
+) -> _Update:
+    """The update that the decision makes; ``moved`` says that it is news though the state stays."""
+    now = ports.clock.now()
     decided = finding.after(Event(decision.action.value), at=now, reason=decision.reason)
-    if decided.state is finding.state and decided.limit is limit:
+    if decided.state is finding.state and not moved:
         return _Update(before, finding, "")
     return _Update(before, decided, decision.reason)
+
+
+def _accepted(finding: Finding, decision: Decision) -> Finding:
+    """The finding with the exemption that covers it now; that one ends is told once for each last day."""
+    before, now = finding.exempted, decision.exempted
+    same_end = before is not None and now is not None and before.until == now.until
+    return replace(finding, exempted=now, end_told_at=finding.end_told_at if same_end else None)
+
+
+def _told_only(
+    ports: Ports, snapshot: Snapshot, finding: Finding, drift: Drift, decision: Decision
+) -> tuple[Finding, Decision]:
+    """The finding with the plan that would be carried out if Azure might be changed; nobody's yes to it counts."""
+    try:
+        proposal = proposed(ports, snapshot, finding, drift)
+    except PlanError as error:
+        told = replace(decision, reason=f"{decision.reason}; but no plan could be made: {error}")
+        return replace(finding, proposal=None), told
+    return replace(finding, proposal=proposal, agreed=(), approval=None), decision
 
 
 def _put_to_people(
@@ -286,6 +345,12 @@ def _put_to_people(
         proposal = proposed(ports, snapshot, finding, drift)
     except PlanError as error:
         return finding, Decision(Action.TICKET, f"{decision.reason}; but no plan could be made: {error}")
+    return _with_proposal(ports, finding, proposal, decision)
+
+
+def _with_proposal(
+    ports: Ports, finding: Finding, proposal: Proposal, decision: Decision
+) -> tuple[Finding, Decision]:
     approval = finding.approval
     if approval is not None and approval.digest == proposal.digest:
         return finding, Decision(Action.FIX, f"approved by {approval.by}: {approval.reason}")
@@ -294,7 +359,12 @@ def _put_to_people(
     if finding.state in {State.AWAITING_APPROVAL, State.APPROVED}:
         outdated = "the hub has changed since the plan was made, so that plan would not run any more"
         finding = finding.after(Event.OUTDATED, at=ports.clock.now(), reason=outdated)
-    return replace(finding, proposal=proposal, agreed=(), approval=None), decision
+    before = finding.proposal if finding.state is State.STALE else None
+    asked = replace(finding, proposal=proposal, outdated=before, agreed=(), approval=None)
+    if before is None:
+        return asked, decision
+    difference = "; ".join(plan_difference(before.changes, proposal.changes))
+    return asked, replace(decision, reason=f"{decision.reason}; asked anew with another plan: {difference}")
 
 
 def _asked_before(
@@ -317,7 +387,7 @@ def _holds(verdicts: Sequence[Verdict], subject: str) -> bool:
 
 def _ask(ports: Ports, rule: Rule, snapshot: Snapshot) -> tuple[Verdict, ...]:
     try:
-        verdicts = tuple(rule.detect(snapshot, ports.policy.settings_of(rule, snapshot.hub)))
+        verdicts = tuple(rule.detect(snapshot, ports.policy.settings_of(rule, snapshot.hub, snapshot.tags)))
     except Exception as error:
         log.exception("the detector of %s broke on %s", rule.id, snapshot.hub)
         return (Unknown(f"the detector itself failed ({type(error).__name__}); this is a bug in hubwarden"),)

@@ -8,6 +8,7 @@ from typing import Final
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.rule import Mode
 from hubwarden.domain.snapshot import Facet
+from hubwarden.domain.where import Tags
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.messages import EvaluateMessage
 from hubwarden.service.ports import HubRecord, Ports
@@ -30,7 +31,8 @@ async def recount(ports: Ports, hub: HubId) -> None:
         NotCountedError: nobody wants this hub's devices counted.
         StaleWriteError: the hub's record was changed by somebody else each time.
     """
-    _check_wanted(ports, hub)
+    before = await ports.records.get(hub)
+    _check_wanted(ports, hub, before.value.tags if before else None)
     for tries_left in reversed(range(_TRIES)):
         stored = await ports.records.get(hub)
         known = stored.value if stored else HubRecord(hub)
@@ -45,9 +47,9 @@ async def recount(ports: Ports, hub: HubId) -> None:
     await ports.work.send(EvaluateMessage(hub=hub.path, asked_at=ports.clock.now(), cause=_CAUSE))
 
 
-def _check_wanted(ports: Ports, hub: HubId) -> None:
+def _check_wanted(ports: Ports, hub: HubId, tags: Tags | None) -> None:
     if not ports.policy.watches(hub):
         raise NotCountedError(f"{hub} is in no subscription that the policy file names")
     counting = [rule.id for rule in ports.rules if Facet.DEVICES in rule.reads]
-    if all(ports.policy.mode_of(rule) is Mode.OFF for rule in counting):
+    if all(ports.policy.mode_of(rule, hub, tags) is Mode.OFF for rule in counting):
         raise NotCountedError(f"no rule wants devices counted: {', '.join(counting) or 'none that does'} is off")

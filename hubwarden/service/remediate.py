@@ -1,7 +1,8 @@
 """remediate: put right what is approved on one hub, in one write.
 
 The order is what makes it safe to stop at any point: fresh read → plan → a verify message for the case that this
-worker dies → claim (the row's etag lets one worker through) → audit line → PUT with If-Match → verify.
+worker dies → claim (the row's etag lets one worker through) → what the write changes is kept → audit line → PUT
+with If-Match → verify. Before the rollback of a fix, what that was for is put on hold.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from hubwarden.domain.finding import IN_FLIGHT, Attempt, Event, Finding, Obstacl
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.limits import Kill, Slot
 from hubwarden.domain.plan import Plan, PlanError, Target
+from hubwarden.domain.receipt import Receipt
+from hubwarden.domain.remediation import Outcome, remediation_id
+from hubwarden.domain.rollback import facets_of, unread
 from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.service.errors import (
     AzureError,
@@ -24,6 +28,7 @@ from hubwarden.service.errors import (
     DeniedError,
     HubGoneError,
     StaleWriteError,
+    StorageUnavailableError,
     TransientError,
 )
 from hubwarden.service.evaluate import not_found, remember
@@ -37,6 +42,8 @@ from hubwarden.service.planning import Drifting, Prepared, policy_edits, prepare
 from hubwarden.service.ports import Ports, Stored
 from hubwarden.service.put_off import TRIES, put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
+from hubwarden.service.rollback import changes_of, hold_all, prepared_rollback
+from hubwarden.service.snapshots import keep, note_unproven
 from hubwarden.service.turns import give_back, hold_back, take
 
 
@@ -74,8 +81,13 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
     if not ports.policy.watches(hub):
         log.warning("%s is in no subscription that the policy file names: not touched", hub)
         return
+    if ports.policy.observes:
+        log.warning(
+            "%s: nothing is fixed, for policy enforcement is observe; the next look says what would be", hub
+        )
+        return
     findings = [stored.value for stored in await ports.findings.of_hub(hub)]
-    approved = {finding.rule_id for finding in findings if finding.state is State.APPROVED}
+    approved = [finding for finding in findings if finding.state is State.APPROVED]
     if not approved:
         log.info("nothing on %s is approved for fixing", hub)
         return
@@ -88,8 +100,7 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
         return
     try:
         record = await ports.records.get(hub)
-        facets = {facet for rule in ports.rules if rule.id in approved for facet in rule.reads}
-        snapshot = await observe(ports, hub, record.value if record else None, facets)
+        snapshot = await observe(ports, hub, record.value if record else None, _facets(ports, approved))
     except TransientError as error:
         await _come_back(ports, message, error, error.retry_after)
     except HubGoneError as error:
@@ -97,6 +108,13 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
             await _come_back(ports, message, error)
     else:
         await _fix(ports, message, snapshot)
+
+
+def _facets(ports: Ports, approved: Sequence[Finding]) -> set[Facet]:
+    """What must be read to make these plans."""
+    rules = {finding.rule_id for finding in approved}
+    facets = {facet for rule in ports.rules if rule.id in rules for facet in rule.reads}
+    return facets.union(*(facets_of(changes_of(finding.rollback)) for finding in approved if finding.rollback))
 
 
 async def _fix(ports: Ports, message: RemediateMessage, snapshot: Snapshot) -> None:
@@ -150,6 +168,9 @@ async def _tell_people(ports: Ports, approved: Sequence[Stored[Finding]], why: s
 
 
 async def _prepare(ports: Ports, look: Look) -> _Fix | None:
+    rollback = next((stored for stored in look.approved() if stored.value.rollback is not None), None)
+    if rollback is not None:  # it goes first and alone: somebody waits for it
+        return await _prepare_rollback(ports, look, rollback)
     plans = await _unlocked(ports, [(stored, await _plan_alone(ports, look, stored)) for stored in _shown(look)])
     # What stands beside the hub goes first: a write of the hub gives it a new etag, and voids other approvals.
     target = min((plan.target for _, plan in plans), key=_FIRST.index, default=None)
@@ -165,8 +186,21 @@ async def _prepare(ports: Ports, look: Look) -> _Fix | None:
         for stored in fixable:
             await _no_plan(ports, stored, str(error))
         return None
+    return await _claimed(ports, look, made, fixable, slots=slots, alone=alone)
+
+
+async def _claimed(
+    ports: Ports,
+    look: Look,
+    made: Prepared,
+    approved: Sequence[Stored[Finding]],
+    *,
+    slots: tuple[Slot, ...] = (),
+    alone: Collection[str] = (),
+) -> _Fix | None:
+    """Claim what is to be fixed; ``alone`` are the ids of what no person approved, ``slots`` what that took."""
     verify = await _guard(ports, made.plan)
-    claims = await _claim(ports, made, fixable, look.snapshot.taken_at, alone)
+    claims = await _claim(ports, made, approved, look.snapshot.taken_at, alone)
     if claims is None:
         await give_back(ports, slots)
         return None
@@ -206,6 +240,25 @@ async def _within_limits(
     return slots, fixable
 
 
+async def _prepare_rollback(ports: Ports, look: Look, stored: Stored[Finding]) -> _Fix | None:
+    finding, snapshot = stored.value, look.snapshot
+    assert finding.rollback is not None
+    hidden = unread(snapshot, changes_of(finding.rollback))
+    if finding.judged_at > snapshot.taken_at or (hidden and snapshot.passing):
+        return None
+    if await _tried_enough(ports, stored):
+        return None
+    try:
+        made = prepared_rollback(ports, snapshot, finding.rollback)
+        why = await hold_all(ports, finding, look.findings)
+    except PlanError as error:
+        why = str(error)
+    if why is not None:
+        await _no_plan(ports, stored, why)
+        return None
+    return await _claimed(ports, look, made, [stored])
+
+
 def _drifting(look: Look, stored: Stored[Finding]) -> Drifting:
     drift = look.drift_of(stored.value)
     assert drift is not None, "only what the snapshot shows is fixed"
@@ -232,15 +285,22 @@ def _shown(look: Look) -> list[Stored[Finding]]:
 
 async def _plan_alone(ports: Ports, look: Look, stored: Stored[Finding]) -> Plan | None:
     """The plan for this finding alone, if one can be made; one that cannot be fixed holds up no other."""
-    if stored.value.attempts >= _TRIES:
-        reason = f"{_TRIES} tries did not end the drift; the last that is known: {stored.value.history[-1].reason}"
-        await give_to_people(ports, stored, Event.TICKET, reason, retry_in=ports.timings.retry_denied)
+    if await _tried_enough(ports, stored):
         return None
     try:
         return prepared(ports, look.snapshot, [_drifting(look, stored)]).plan
     except PlanError as error:
         await _no_plan(ports, stored, str(error))
         return None
+
+
+async def _tried_enough(ports: Ports, stored: Stored[Finding]) -> bool:
+    """Whether it is for people now."""
+    if stored.value.attempts < _TRIES:
+        return False
+    reason = f"{_TRIES} tries did not come to an end; the last that is known: {stored.value.history[-1].reason}"
+    await give_to_people(ports, stored, Event.TICKET, reason, retry_in=ports.timings.retry_denied)
+    return True
 
 
 async def _no_plan(ports: Ports, stored: Stored[Finding], why: str) -> None:
@@ -291,6 +351,7 @@ async def _claim(
         deadline=now + ports.timings.claim,
         fingerprint=fingerprint(made.body) if plan.target is Target.HUB else {},
         warnings=made.warnings,
+        remediation=remediation_id(plan.digest, now),
     )
     claimed: list[Stored[Finding]] = []
     for stored in approved:
@@ -310,9 +371,16 @@ async def _claim(
 
 async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
     plan = fix.plan
+    try:
+        await keep(ports, plan, fix.claims)
+    except StorageUnavailableError as error:
+        lost = TransientError(f"what the write would change could not be kept: {error}")
+        await _again(ports, message, fix, lost, None)
+        return
     await ports.audit.append("write", _told(plan, fix.claims, outcome="about to be sent"))
     if ports.clock.now() + ports.timings.write > fix.claimed_until:
         late = ConflictError("getting ready took too long: the claim is about to end")
+        await ports.audit.append("write", _told(plan, fix.claims, outcome=f"not sent: {late}"))
         await _again(ports, message, fix, late, None)
         return
     for change in plan.changes:
@@ -325,12 +393,15 @@ async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
         await _stopped(ports, message, fix, killed)
         return
     try:
-        await _send(ports, fix)
+        receipt = await _send(ports, fix)
     except AzureError as error:
-        await ports.audit.append("write", _told(plan, fix.claims, outcome=f"{type(error).__name__}: {error}"))
+        outcome = f"{type(error).__name__}: {error}"
+        await ports.audit.append("write", _told(plan, fix.claims, outcome=outcome, receipt=error.receipt))
         await _not_written(ports, message, fix, error)
+        sent = isinstance(error, TransientError) and error.sent
+        await note_unproven(ports, fix.claims[0].value, Outcome.UNCERTAIN if sent else Outcome.NOT_WRITTEN)
         return
-    await ports.audit.append("write", _told(plan, fix.claims, outcome="accepted"))
+    await ports.audit.append("write", _told(plan, fix.claims, outcome="accepted", receipt=receipt))
     for claim in fix.claims:
         await _written(ports, claim)
     await ports.work.send(fix.verify, delay=_FIRST_VERIFY)
@@ -339,6 +410,7 @@ async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
 async def _stopped(ports: Ports, message: RemediateMessage, fix: _Fix, killed: Kill) -> None:
     """The switch was thrown after the claim: as if this fix had not begun."""
     await give_back(ports, fix.slots)
+    await note_unproven(ports, fix.claims[0].value, Outcome.NOT_WRITTEN)
     for claim in fix.claims:
         reason = f"not written: {killed}"
         released = claim.value.after(Event.RELEASE, at=ports.clock.now(), reason=reason)
@@ -346,7 +418,7 @@ async def _stopped(ports: Ports, message: RemediateMessage, fix: _Fix, killed: K
     await _wait_for_resume(ports, message, killed)
 
 
-async def _send(ports: Ports, fix: _Fix) -> None:
+async def _send(ports: Ports, fix: _Fix) -> Receipt:
     """Carry out the plan, in one request.
 
     Raises:
@@ -355,11 +427,11 @@ async def _send(ports: Ports, fix: _Fix) -> None:
     plan = fix.plan
     if plan.target is Target.DIAGNOSTICS:
         [change] = plan.changes
-        await ports.hubs.put_diagnostic_setting(plan.hub, change.path[0], cast("JsonObject", change.after))
-    elif plan.target is Target.DEFENDER:
-        await ports.hubs.put_security_solution(*solution_edit(plan, fix.snapshot))
-    else:
-        await ports.hubs.put_hub(plan.hub, fix.made.body, etag=plan.etag, policies=policy_edits(plan))
+        return await ports.hubs.put_diagnostic_setting(plan.hub, change.path[0], cast("JsonObject", change.after))
+    if plan.target is Target.DEFENDER:
+        return await ports.hubs.put_security_solution(*solution_edit(plan, fix.snapshot))
+    edits = policy_edits(plan, restores=fix.claims[0].value.rollback is not None)
+    return await ports.hubs.put_hub(plan.hub, fix.made.body, etag=plan.etag, policies=edits)
 
 
 async def _written(ports: Ports, claim: Stored[Finding]) -> None:
@@ -439,7 +511,7 @@ async def give_to_people(
     It is tried again once somebody has changed the hub after ``since`` (by default: now), or after ``retry_in``;
     but what Azure said is wrong is not tried on this drift again.
     """
-    if event in _FAILURES and stored.value.attempt is not None:
+    if event in _FAILURES and stored.value.attempt is not None and stored.value.rollback is None:
         stops = await note_outcome(ports, stored.value.attempt.digest, f"{stored.value.hub.name}: {reason}")
         reason = f"{reason}; {stops}" if stops else reason
     now = ports.clock.now()
@@ -451,12 +523,16 @@ async def give_to_people(
         await move(ports, entered, Event.TICKET, reason)
 
 
-def _told(plan: Plan, claims: Sequence[Stored[Finding]], *, outcome: str) -> JsonObject:
+def _told(
+    plan: Plan, claims: Sequence[Stored[Finding]], *, outcome: str, receipt: Receipt | None = None
+) -> JsonObject:
     return {
         "hub": plan.hub.path,
         "plan": plan.digest,
         "etag": plan.etag,
         "changes": [change.as_json() for change in plan.changes],
         "findings": [claim.value.id for claim in claims],
+        "remediation": claims[0].value.attempt.remediation if claims[0].value.attempt else None,
         "outcome": outcome,
+        **(receipt.as_json() if receipt else {}),
     }

@@ -24,7 +24,7 @@ from hubwarden.service.errors import (
 )
 from hubwarden.service.evaluate import follow_up, not_found, remember, remember_hub
 from hubwarden.service.messages import EvaluateMessage, SweepMessage
-from hubwarden.service.observe import busy, observe, observe_listed, wanted
+from hubwarden.service.observe import busy, observe, observe_listed
 from hubwarden.service.ports import HubRecord, Ports, Stored, SweepRecord
 from hubwarden.service.put_off import put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
@@ -63,8 +63,10 @@ class _Tally:
     seen: set[HubId] = field(default_factory=set)
     evaluated: int = 0
     drifting: int = 0
+    facets: int = 0
     facets_read: int = 0
     listkeys_saved: int = 0
+    looked_at: int = 0
     unknown: dict[str, str] = field(default_factory=dict)
     dead: dict[str, str] = field(default_factory=dict)
 
@@ -80,6 +82,8 @@ class _Tally:
             self.dead[look.snapshot.hub.path] = f"the hub is {look.snapshot.dead}"
             return
         facets = look.snapshot.facets.values()
+        self.looked_at += 1
+        self.facets += len(facets)
         self.facets_read += sum(not isinstance(facet, Unread) for facet in facets)
         self.listkeys_saved += Facet.POLICIES in look.snapshot.remembered
         self.drifting += look.drifting
@@ -276,6 +280,11 @@ def _hub_of(body: JsonObject) -> HubId | None:
         return None
 
 
+def _ever_wanted(ports: Ports) -> frozenset[Facet]:
+    """What the rules want to see that are on for any hub."""
+    return frozenset(facet for rule in ports.rules if ports.policy.is_on(rule.id) for facet in rule.reads)
+
+
 def _record(ports: Ports, subscriptions: Sequence[str], started_at: datetime, tally: _Tally) -> SweepRecord:
     hubs = len(tally.seen) - len(tally.dead)
     return SweepRecord(
@@ -287,7 +296,7 @@ def _record(ports: Ports, subscriptions: Sequence[str], started_at: datetime, ta
         drifting=tally.drifting,
         unknown=tally.unknown,
         dead=tally.dead,
-        facets=hubs * len(wanted(ports)),
+        facets=tally.facets + (hubs - tally.looked_at) * len(_ever_wanted(ports)),
         facets_read=tally.facets_read,
         listkeys_saved=tally.listkeys_saved,
     )

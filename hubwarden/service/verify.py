@@ -10,6 +10,8 @@ from datetime import timedelta
 from typing import Final, cast
 
 from hubwarden.domain.finding import IN_FLIGHT, Event, Finding, State
+from hubwarden.domain.remediation import Outcome
+from hubwarden.domain.rollback import facets_of, not_back, unread
 from hubwarden.domain.snapshot import Facet, Snapshot
 from hubwarden.service.errors import HubGoneError, TransientError
 from hubwarden.service.evaluate import bury_hub, follow_up, remember, stays_away
@@ -21,6 +23,8 @@ from hubwarden.service.observe import busy, observe
 from hubwarden.service.ports import Ports, Stored
 from hubwarden.service.reconcile import Cause, Look, judge, reconcile
 from hubwarden.service.remediate import doubt, give_to_people
+from hubwarden.service.rollback import changes_of
+from hubwarden.service.snapshots import note_proven, note_unproven
 
 
 log = logging.getLogger(__name__)
@@ -43,7 +47,7 @@ async def verify(ports: Ports, message: VerifyMessage) -> None:
     fixes = [await _doubt(ports, fix) if fix.value.state is State.EXECUTING else fix for fix in fixes]
     try:
         record = await ports.records.get(hub)
-        snapshot = await observe(ports, hub, record.value if record else None)
+        snapshot = await observe(ports, hub, record.value if record else None, also=_facets(fixes))
     except TransientError as error:
         await _wait(ports, message, fixes, str(error), retry_after=error.retry_after)
     except HubGoneError as error:
@@ -63,20 +67,51 @@ async def _conclude(
         await _wait(ports, message, fixes, pending)
         return
     seen = Look(snapshot, judge(ports, snapshot), ())
-    unjudged = [fix.value.rule_id for fix in fixes if not seen.judged(fix.value.rule_id, fix.value.subject)]
+    unjudged = [why for fix in fixes if (why := _unjudged(seen, fix.value)) is not None]
     if unjudged:
-        why = "; ".join(f"{rule} cannot be judged: {seen.unknown.get(rule, 'it is off')}" for rule in unjudged)
-        await _wait(ports, message, fixes, why)
+        await _wait(ports, message, fixes, "; ".join(unjudged))
         return
-    still_there = [fix for fix in fixes if seen.drift_of(fix.value) is not None]
+    still_there = [fix for fix in fixes if _remains(seen, fix.value) is not None]
+    await _tell(ports, fixes, snapshot, still_there)
     why = await _verified(ports, fixes, snapshot, expected=not still_there)
-    if not still_there:
-        await note_outcome(ports, message.digest)
+    if still_there:
+        doubtful = fixes[0].value.state is State.AMBIGUOUS
+        await note_unproven(ports, fixes[0].value, Outcome.NOT_WRITTEN if doubtful else Outcome.NOT_PROVEN)
+    else:
+        await note_proven(ports, fixes[0].value, snapshot)
+        if fixes[0].value.rollback is None:
+            await note_outcome(ports, message.digest)
     for fix in still_there:
-        await _still_there(ports, fix)
+        await _still_there(ports, fix, _remains(seen, fix.value) or "")
+    for fix in fixes:
+        if fix.value.rollback is not None and fix not in still_there:
+            await move(ports, fix, Event.CLEARED, f"{why}: {fix.value.rollback.remediation} is rolled back")
     look = await reconcile(ports, snapshot, Cause(why, verifies=message.digest))
     await follow_up(ports, look)
     await remember(ports, look)
+
+
+def _facets(fixes: Sequence[Stored[Finding]]) -> frozenset[Facet]:
+    """What shows whether a rollback has taken, also where its rule is off by now."""
+    back = (facets_of(changes_of(fix.value.rollback)) for fix in fixes if fix.value.rollback is not None)
+    return frozenset[Facet]().union(*back)
+
+
+def _unjudged(seen: Look, finding: Finding) -> str | None:
+    """Why the snapshot does not say whether the write has taken, or None."""
+    if finding.rollback is not None:
+        return unread(seen.snapshot, changes_of(finding.rollback))
+    if seen.judged(finding.rule_id, finding.subject):
+        return None
+    return f"{finding.rule_id} cannot be judged: {seen.unknown.get(finding.rule_id, 'it is off')}"
+
+
+def _remains(seen: Look, finding: Finding) -> str | None:
+    """What the write should have ended and has not, or None."""
+    if finding.rollback is not None:
+        places = "; ".join(not_back(changes_of(finding.rollback), seen.snapshot))
+        return f"the hub is not as it was before the fix: {places}" if places else None
+    return None if seen.drift_of(finding) is None else "the drift is still there"
 
 
 def _is_of(finding: Finding, digest: str) -> bool:
@@ -132,21 +167,22 @@ async def _wait(
         await give_to_people(ports, fix, Event.NO_EFFECT, f"the fix could not be verified in time: {why}")
 
 
-async def _still_there(ports: Ports, fix: Stored[Finding]) -> None:
+async def _still_there(ports: Ports, fix: Stored[Finding], what: str) -> None:
     finding, attempt = fix.value, fix.value.attempt
     assert attempt is not None
     if finding.state is State.AMBIGUOUS:
         doubts = _doubts(finding)
         if doubts < _UNCERTAIN_TRIES:
-            await move(ports, fix, Event.NOT_ARRIVED, "the drift is still there: the write did not arrive")
+            await move(ports, fix, Event.NOT_ARRIVED, f"{what}: the write did not arrive")
             return
-        reason = f"after {doubts} writes of which it was never known whether they arrived, the drift is there"
+        reason = f"after {doubts} writes of which it was never known whether they arrived: {what}"
         await give_to_people(ports, fix, Event.NO_EFFECT, reason)
         return
     record = await ports.records.get(finding.hub)
     last = record.value if record else None
     if last and last.written_at and attempt.written_at and last.written_at > attempt.written_at:
-        reason = f"{last.written_by or 'somebody'} wrote the hub after our fix, and the drift is back"
+        back = "the drift is back" if finding.rollback is None else what
+        reason = f"{last.written_by or 'somebody'} wrote the hub after our fix, and {back}"
         again = finding.after(Event.OVERTAKEN, at=ports.clock.now(), reason=reason)
         again = replace(again, actor=last.written_by or finding.actor)
         if last.written_by is not None:
@@ -154,7 +190,7 @@ async def _still_there(ports: Ports, fix: Stored[Finding]) -> None:
         await enter(ports, fix, again, reason)
         return
     reason = (
-        "Azure accepted the fix and completed it, and the drift is still there: "
+        f"Azure accepted the fix and completed it, and {what}: "
         "either it had no effect, or somebody undid it at once"
     )
     await give_to_people(ports, fix, Event.NO_EFFECT, reason, since=attempt.written_at)
@@ -165,6 +201,20 @@ def _doubts(finding: Finding) -> int:
     events = [step.event for step in finding.history]
     since = max((i for i, event in enumerate(events) if event in {Event.SEEN, Event.CLEARED}), default=0)
     return events[since:].count(Event.UNCERTAIN)
+
+
+async def _tell(
+    ports: Ports, fixes: Sequence[Stored[Finding]], snapshot: Snapshot, still_there: Sequence[Stored[Finding]]
+) -> None:
+    """What the hub looks like after the write, for the audit trail; the etag is the hub's by now."""
+    attempt = fixes[0].value.attempt
+    await ports.audit.append("verified", {
+        "hub": snapshot.hub.path,
+        "plan": attempt.digest if attempt else None,
+        "etag": snapshot.etag,
+        "findings": [fix.value.id for fix in fixes],
+        "still_there": [fix.value.id for fix in still_there],
+    })  # fmt: skip
 
 
 async def _verified(ports: Ports, fixes: Sequence[Stored[Finding]], snapshot: Snapshot, *, expected: bool) -> str:

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from hubwarden.domain.finding import State
-from hubwarden.web.view import MessageView, RequestView
+from hubwarden.web.view import MessageView, RequestView, SeveralView
 
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType({
 
 # How a request stands → a headline, what it means, and how good that is.
 _STANDING: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType({
+    State.AWAITING_APPROVAL: ("Waiting", "Nothing was decided so far, and nothing was changed.", "warn"),
     State.APPROVED: ("Approved", "The plan is carried out now, if the hub is still as it was.", "good"),
     State.EXECUTING: ("Approved", "The fix is being written to the hub.", "good"),
     State.VERIFYING: ("Approved", "The fix was written. The hub is read again to see whether it holds.", "good"),
@@ -71,14 +72,27 @@ _MARKS: Final = frozenset({"Mn", "Me"})
 _MOST_MARKS: Final = 4
 
 
-def render(view: RequestView | MessageView) -> str:
+def render(view: RequestView | SeveralView | MessageView) -> str:
     """The view's page, complete; send it with HEADERS."""
-    if isinstance(view, MessageView):
-        return _environment().get_template("message.html").render(view=view)
-    if view.state == State.AWAITING_APPROVAL:
-        return _environment().get_template("request.html").render(view=view)
-    title, meaning, tone = _STANDING.get(view.state, _ELSEWHERE)
-    return _environment().get_template("decided.html").render(view=view, title=title, meaning=meaning, tone=tone)
+    return _environment().get_template(_template(view)).render(view=view)
+
+
+def _template(view: RequestView | SeveralView | MessageView) -> str:
+    match view:
+        case MessageView():
+            return "message.html"
+        case SeveralView():
+            return "outcomes.html" if view.decided or not any(map(_waits, view.requests)) else "several.html"
+        case _:
+            return "request.html" if _waits(view) else "decided.html"
+
+
+def _waits(view: RequestView) -> bool:
+    return view.state == State.AWAITING_APPROVAL
+
+
+def _standing(state: str) -> tuple[str, str, str]:
+    return _STANDING.get(state, _ELSEWHERE)
 
 
 def visible(text: str) -> str:
@@ -105,7 +119,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["css"] = _CSS
-    environment.filters.update(moment=_moment, iso=_iso, lines=_lines, typed=_typed)
+    environment.filters.update(moment=_moment, iso=_iso, lines=_lines, typed=_typed, standing=_standing)
+    environment.tests["waiting"] = _waits
     return environment
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -15,11 +16,21 @@ class ChangeView:
     after: str
 
 
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """Another page, and what it is for."""
+
+    text: str
+    url: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView:
     """One request for an approval, waiting or decided; ``state`` is the finding's.
 
-    After a form that could not be taken, ``error`` says why, ``decision`` and ``reason`` are what was sent.
+    ``differences`` say what is different from the plan that was asked about before, if one was; ``agreed`` who has
+    said yes so far, where several must. After a form that could not be taken, ``error`` says why, ``decision`` and
+    ``reason`` are what was sent.
     """
 
     finding_id: str
@@ -39,9 +50,34 @@ class RequestView:
     csrf: str
     action_url: str
     state: str
+    differences: tuple[str, ...] = ()
+    agreed: str = ""
+    wider: tuple[LinkView, ...] = ()
+    """Pages on which more than this can be decided."""
     decided_by: str = ""
     decided_at: datetime | None = None
     decided_reason: str = ""
+    error: str = ""
+    decision: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeveralView:
+    """Several requests, each waiting or decided, on one page.
+
+    ``ticked`` are the ids of the findings that are chosen; None: all. After a decision, ``decided`` is true and
+    ``refused`` maps ids of findings to why the word on them was not taken.
+    """
+
+    requests: tuple[RequestView, ...]
+    expires_at: datetime
+    csrf: str
+    action_url: str
+    page_url: str
+    ticked: frozenset[str] | None = None
+    decided: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
     decision: str = ""
     reason: str = ""

@@ -12,7 +12,10 @@ from local.azure_simulator.clock import seven_digits, utc_now
 
 @dataclass(slots=True)
 class Entry:
-    """One request; `status` is None until it is answered and stays so if the answer was cut."""
+    """One request; `status` is None until it is answered and stays so if the answer was cut.
+
+    `taken` is the status that the service itself gave, answer received or not; None where it saw nothing.
+    """
 
     number: int
     time: str
@@ -23,6 +26,7 @@ class Entry:
     client_id: str | None = None
     principal: str | None = None
     status: int | None = None
+    taken: int | None = None
     fault: str | None = None
     body: Any = None
 

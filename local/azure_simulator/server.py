@@ -54,10 +54,9 @@ class Front:
             return cut(request)
         if fault and fault.kind == "status":
             reply = failure(fault, request, data_plane=hub is not None)
-        elif hub:
-            reply = await self._hub_reply(request, hub, caller)
         else:
-            reply = await self._reply(request, entry)
+            reply = await self._hub_reply(request, hub, caller) if hub else await self._reply(request, entry)
+            entry.taken = reply.status
         if fault and fault.kind == "cut_after":
             return cut(request)
         entry.status = reply.status

@@ -7,17 +7,19 @@ import json
 import re
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
 
 from azure.storage.blob.aio import BlobServiceClient
 
+from hubwarden.domain.approval import Ask
+from hubwarden.web.links import Links
 from hubwarden.web.webhook import sign
 from local.azurite import why_azurite_cannot_run
 from local.scene import lower_tls
-from local.stack import WEBHOOK_KEY, Options, Stack
+from local.stack import APPROVAL_KEY, WEBHOOK_KEY, Options, Stack
 from tests.e2e.conftest import ONLY_TLS, Scene
 
 
@@ -49,10 +51,10 @@ async def page(own, link):
         return answer.status, await answer.text(), answer.headers
 
 
-async def post(own, link, **form):
+async def post(own, link, fields=(), **form):
     address, _, query = link.partition("?")
     url = f"{address}/decision?{query}"
-    async with own.stack.http.post(url, data=form) as answer:
+    async with own.stack.http.post(url, data=[*fields, *form.items()]) as answer:
         return answer.status, await answer.text()
 
 
@@ -144,6 +146,25 @@ async def test_a_link_of_another_request_tells_nothing(own):
     assert there[:2] == not_there[:2]
     assert there[0] == 403
     assert "other-link" not in there[1]
+
+
+async def test_several_requests_are_decided_on_one_page(own):
+    names = ["together-1", "together-2", "together-3"]
+    findings = [(await waiting(own, name))[0] for name in names]
+    links = Links([APPROVAL_KEY.encode()], own.stack.host["url"])
+    until = datetime.now(UTC) + timedelta(hours=1)
+    link = links.url([Ask(finding.id, finding.proposal.digest) for finding in findings], until)
+    status, text, _ = await page(own, link)
+    assert status == 200
+    assert all(name in text for name in names)
+    ticked = [finding.id for finding in findings[:2]]
+    fields = [("csrf", csrf(text)), ("decision", "approve"), ("reason", ""), *(("request", one) for one in ticked)]
+    status, text = await post(own, link, fields)
+    assert (status, "Still waiting: 1 of 3" in text) == (200, True)
+    for name in names[:2]:
+        await own.reaches(name, "resolved")
+        assert await own.effective_puts(name) == 1
+    assert (await own.finding(names[2])).state == "awaiting_approval"
 
 
 async def test_the_document_is_served_to_anybody(own):

@@ -6,12 +6,17 @@ import asyncio
 import json
 import os
 import sys
+import uuid
+
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
 
+from azure.storage.blob.aio import BlobServiceClient
+
 from local.azurite import why_azurite_cannot_run
-from local.scene import POLICY, ROGUE, WORKSPACE, add_policy, read
+from local.scene import POLICY, ROGUE, WORKSPACE, add_policy, lower_tls, read
 from local.stack import ROOT, Options, Stack
 from tests.e2e.conftest import Scene
 
@@ -20,6 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 RULES_OF_THE_HUB_ALONE = POLICY.partition("  defender-hub:")[0] + '  defender-hub:\n    mode: "off"\n'
 RULES_OF_THE_HUB_ALONE += '  defender-devices:\n    mode: "off"\n'
+LOGS = {"workspaceId": WORKSPACE, "logs": [{"categoryGroup": "allLogs", "enabled": True}]}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -47,8 +53,7 @@ async def cli(stack, *arguments: str) -> tuple[int, str, str]:
 async def test_a_broad_policy_waits_for_a_word_and_goes_once_it_is_approved_all_else_staying_as_it_is(own):
     name = "spoken-for"
     hub = await own.new_hub(name)
-    logs = {"workspaceId": WORKSPACE, "logs": [{"categoryGroup": "allLogs", "enabled": True}]}
-    await own.sim.add_diagnostic_setting(hub, "theirs", logs)
+    await own.sim.add_diagnostic_setting(hub, "theirs", LOGS)
     code, _, complained = await cli(own.stack, "findings")
     assert code == 1, "nothing is known yet, and that is not clean"
     assert "there was no sweep yet" in complained
@@ -89,3 +94,42 @@ async def test_a_broad_policy_waits_for_a_word_and_goes_once_it_is_approved_all_
     after = await read(own.auditor, name)
     assert {**after, "etag": None} == {**before, "etag": None}
     assert (await cli(own.stack, "findings"))[0] == 0
+
+
+async def test_the_audit_trail_of_the_running_service_is_whole_until_somebody_touches_it(own):
+    await own.sim.add_diagnostic_setting(await own.new_hub("audited"), "theirs", LOGS)
+    await lower_tls(own.somebody, "audited", "1.0")
+    digest = (await own.reaches("audited", "resolved")).attempt.digest
+    code, told, complained = await cli(own.stack, "audit", "verify", "--output", "json")
+    assert (code, complained) == (0, "")
+    verdict = json.loads(told)
+    assert verdict["unchained"] == 0
+    head = f"{verdict['head']['seq']}:{verdict['head']['hash']}"
+    await own.stack.sweep()
+    code, told, _ = await cli(own.stack, "audit", "verify", "--head", head)
+    assert (code, told.split(":")[0]) == (0, "Whole")
+
+    today = datetime.now(UTC).date()
+    days = ("--since", str(today - timedelta(days=1)), "--until", str(today))
+    code, told, complained = await cli(
+        own.stack, "audit", "export", *days, "--kind", "write", "--kind", "verified"
+    )
+    assert (code, complained) == (0, "")
+    lines = [json.loads(line) for line in told.splitlines()]
+    sent, accepted, verified = [line for line in lines if line["plan"] == digest]
+    assert (sent["outcome"], accepted["outcome"]) == ("about to be sent", "accepted")
+    assert uuid.UUID(accepted["request_id"]) != uuid.UUID(accepted["correlation_id"])
+    assert verified["plan"] == accepted["plan"]
+    assert verified["still_there"] == []
+    assert verified["etag"] not in {"", accepted["etag"]}
+
+    async with BlobServiceClient.from_connection_string(own.stack.connection_string) as blobs:
+        container = blobs.get_container_client("hubwarden-audit")
+        [name, *_] = [name async for name in container.list_blob_names()]
+        blob = container.get_blob_client(name)
+        first, *rest = (await (await blob.download_blob()).readall()).splitlines(keepends=True)
+        await blob.delete_blob()
+        await blob.upload_blob(b"".join([first.replace(b'"kind"', b'"kin"'), *rest]), blob_type="AppendBlob")
+    code, told, _ = await cli(own.stack, "audit", "verify")
+    assert code == 1
+    assert "NOT WHOLE" in told

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -10,12 +12,16 @@ import subprocess
 import sys
 import time
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from local.azure_simulator.client import SimulatorClient
 from local.azurite import why_azurite_cannot_run
+from local.scene import hub_body
+from tests.ui.conftest import CHROMIUM, chromium
 
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +130,53 @@ def test_the_commands_that_it_prints_work_and_so_do_the_other_drifts():
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=20)
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is missing: apt-get install chromium")
+def test_the_link_that_it_prints_opens_in_a_browser_and_approving_there_has_the_hub_fixed():
+    process = demo("--keep")
+    assert process.stdout is not None
+    try:
+        told = list(itertools.takewhile(lambda line: "Ctrl-C ends it all" not in line, process.stdout))
+        [link] = [line.strip() for line in told if "/api/approvals/" in line]
+        policies = policies_of("factory-south")
+        assert "rogue" in policies
+        with chromium() as browser:
+            page = browser.new_page()
+            page.goto(link)
+            assert "factory-south has drifted" in page.locator("h1").inner_text()
+            assert policies_of("factory-south") == policies, "opening a link changes nothing"
+            page.get_by_text("Approve…").click()
+            page.get_by_label("Reason (optional)").first.fill("nobody knows this policy")
+            page.get_by_role("button", name="Approve and fix").click()
+            page.get_by_role("heading", name="Approved").wait_for()
+            wait_until(lambda: policies_of("factory-south") == policies - {"rogue"})
+            wait_until(lambda: page.goto(link) and "Resolved" in page.locator("h1").inner_text())
+            assert "bearer: holder of the link" in page.locator("main").inner_text()
+            assert "nobody knows this policy" in page.locator("main").inner_text()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+
+
+def wait_until(true, seconds=40):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def policies_of(name):
+    """The names of the hub's shared access policies, as the simulator keeps them."""
+    stack = json.loads((ROOT / ".demo" / "stack.json").read_text())
+
+    async def read():
+        async with SimulatorClient(stack["control"], stack["ca_file"]) as sim:
+            return await sim.hub(hub_body(name)["id"])
+
+    with ThreadPoolExecutor() as aside:  # the browser's driver runs a loop of its own in this thread
+        hub = aside.submit(asyncio.run, read()).result()
+    return {policy["keyName"] for policy in hub["policies"]}
 
 
 def told_by(command: str) -> str:

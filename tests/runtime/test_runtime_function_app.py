@@ -102,11 +102,12 @@ def test_the_sample_policy_is_valid_and_only_reports():
     from datetime import date
 
     from detectors import RULES
+    from hubwarden.domain.hub_id import HubId
     from hubwarden.domain.policy import load_policy
     from hubwarden.domain.rule import Mode
 
     policy = load_policy((ROOT / "policy.sample.yaml").read_text(), RULES, today=date(2026, 11, 23))
-    assert {policy.mode_of(rule.id) for rule in RULES} == {Mode.REPORT}
+    assert {policy.mode_of(rule.id, HubId("s", "g", "h"), None) for rule in RULES} == {Mode.REPORT}
 
 
 def test_the_committed_schema_is_the_one_that_the_code_exports():

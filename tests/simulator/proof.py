@@ -28,6 +28,7 @@ from hubwarden.domain.finding import State
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.plan import Target
 from hubwarden.domain.policy import Policy, check_policy
+from hubwarden.domain.receipt import Receipt
 from hubwarden.domain.rule import Remediator
 from hubwarden.service.approve import approve
 from hubwarden.service.messages import VerifyMessage
@@ -236,17 +237,17 @@ class Meddled(ArmHubs):
         if meddle is not None:
             await meddle()
 
-    async def put_hub(self, *args: Any, **kwargs: Any) -> None:
+    async def put_hub(self, *args: Any, **kwargs: Any) -> Receipt:
         await self._meddle()
-        await super().put_hub(*args, **kwargs)
+        return await super().put_hub(*args, **kwargs)
 
-    async def put_diagnostic_setting(self, *args: Any, **kwargs: Any) -> None:
+    async def put_diagnostic_setting(self, *args: Any, **kwargs: Any) -> Receipt:
         await self._meddle()
-        await super().put_diagnostic_setting(*args, **kwargs)
+        return await super().put_diagnostic_setting(*args, **kwargs)
 
-    async def put_security_solution(self, *args: Any, **kwargs: Any) -> None:
+    async def put_security_solution(self, *args: Any, **kwargs: Any) -> Receipt:
         await self._meddle()
-        await super().put_security_solution(*args, **kwargs)
+        return await super().put_security_solution(*args, **kwargs)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ import copy
 import json
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -244,7 +245,8 @@ async def test_a_solution_is_read_and_replaced_and_its_answer_forgotten(hubs, si
     before, after = made
     await hubs.security_solutions(names.subscription, since=NOW)
     asked()
-    assert await hubs.put_security_solution(one, before, after) is None
+    receipt = await hubs.put_security_solution(one, before, after)
+    assert UUID(receipt.request_id) != UUID(receipt.correlation_id)
     assert [entry["query"] for entry in sim.requests()] == ["api-version=2019-08-01"] * 2
     (body,) = [entry["body"] for entry in sim.requests(bodies=True) if entry["method"] == "PUT"]
     assert asked() == [GET, PUT]

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -422,7 +423,8 @@ async def test_a_key_in_a_setting_does_not_come_out_and_is_not_written_back(hubs
 @pytest.mark.parametrize("name", ["hubwarden", "set By (policy)-1_ü.x", "100 percent = 'all'"])
 async def test_a_setting_is_made_and_replaced_in_one_request(hubs, sim, names, press, asked, name):
     properties = {"workspaceId": WORKSPACE, "logs": [ALL], "metrics": [], "logAnalyticsDestinationType": None}
-    assert await hubs.put_diagnostic_setting(press, name, properties) is None
+    receipt = await hubs.put_diagnostic_setting(press, name, properties)
+    assert UUID(receipt.request_id) != UUID(receipt.correlation_id)
     assert [entry["status"] for entry in sim.requests() if entry["method"] == "PUT"] == [200]
     (body,) = [entry["body"] for entry in sim.requests(bodies=True) if entry["method"] == "PUT"]
     assert same(body, {"properties": properties})

@@ -45,7 +45,9 @@ class Listening(AioHttpTransport):
 
     async def send(self, request, **config):
         self.sent.append((request.method, request.url, dict(request.headers)))
-        return await super().send(request, **config)
+        answer = await super().send(request, **config)
+        self.answered = answer.headers
+        return answer
 
 
 @pytest.fixture
@@ -155,10 +157,19 @@ async def test_if_match_is_bare_and_the_headers_are_what_they_should_be(hubs, pr
     assert [url.partition("?")[2] for _, url, _ in transport.sent] == ["api-version=2023-06-30"] * 2
 
 
-async def test_the_etag_of_the_caller_is_the_one_that_counts(hubs, press, asked):
+async def test_the_receipt_of_a_write_is_what_azure_calls_the_request(hubs, press, transport):
     before = await hubs.get_hub(press)
-    with pytest.raises(ConflictError, match="412 412001"):
+    receipt = await hubs.put_hub(press, before, etag=before["etag"])
+    ids = {name: transport.answered[name] for name in ("x-ms-request-id", "x-ms-correlation-request-id")}
+    assert (receipt.request_id, receipt.correlation_id) == tuple(ids.values())
+    assert len({*ids.values()}) == 2
+
+
+async def test_the_etag_of_the_caller_is_the_one_that_counts(hubs, press, asked, transport):
+    before = await hubs.get_hub(press)
+    with pytest.raises(ConflictError, match="412 412001") as caught:
         await hubs.put_hub(press, before, etag="AAAAAAAAAAA=")
+    assert caught.value.receipt.request_id == transport.answered["x-ms-request-id"]
     assert [status for _, _, status in asked()] == [200, 412]
 
 

@@ -151,11 +151,15 @@ async def plant_line(world):
     logging.getLogger("azure.core").debug("sent", extra={"body": KEY})
 
 
+async def plant_audit_line(world):
+    await world.audit.append("poison", {"queue": "x", "reason": KEY, "kept": "x", "sha256": "0" * 64})
+
+
 PLANTS = {
     "findings": plant_finding,
     "records": lambda world: world.records.save(HubRecord(replace(HUB, name="x"), policies={"x": KEY}), None),
     "sweeps": plant_sweep,
-    "audit": lambda world: world.audit.append("write", {"outcome": f"it said {KEY}"}),
+    "audit": plant_audit_line,
     "tickets": lambda world: world.tickets.open(ticket()),
     "lists": plant_list,
     "messages": lambda world: world.work.send_to_poison(Queue.EVALUATE, KEY),

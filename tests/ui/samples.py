@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from hubwarden.web.view import ChangeView, MessageView, RequestView
+from hubwarden.web.view import ChangeView, LinkView, MessageView, RequestView, SeveralView
 
 
 PATH: Final = (
@@ -49,6 +49,50 @@ APPROVED: Final = replace(
 )
 REJECTED: Final = replace(APPROVED, state="rejected", decided_reason="The migration needs it until Friday.")
 STALE: Final = replace(WAITING, state="stale")
+ASKED_ANEW: Final = replace(
+    WAITING,
+    differences=(
+        "policies telemetry: was ['RegistryWrite'] → (absent), is now ['RegistryWrite'] → ['ServiceConnect']",
+        "properties.minTlsVersion: new in this plan: (absent) → '1.2'",
+    ),
+    agreed="1 of 2 have agreed so far: Tomás Okafor (signed in)",
+    wider=(
+        LinkView("Decide on the 2 requests on plant-north-iot", "https://app.example/api/approvals/several?v=1"),
+        LinkView("Decide on the 12 requests of sas-policies on all hubs", "https://app.example/api/approvals/x"),
+    ),
+)
+_TLS: Final = replace(
+    WAITING,
+    finding_id="f-77aa0c9d7a21e846",
+    hub_name="plant-south-iot",
+    rule_id="tls-minimum",
+    summary="minTlsVersion is '1.0', below 1.2",
+    severity="medium",
+    changes=(ChangeView("properties.minTlsVersion", "'1.0'", "'1.2'"),),
+    warnings=("Devices that offer only weak cipher suites may be cut off.",),
+)
+SEVERAL: Final = SeveralView(
+    requests=(WAITING, _TLS, replace(_TLS, finding_id="f-88bb0c9d7a21e846", hub_name="harbour-iot")),
+    expires_at=WAITING.expires_at,
+    csrf="c5rf",
+    action_url="/api/approvals/several/decision?t=made.up",
+    page_url="/api/approvals/several?t=made.up",
+)
+SEVERAL_REFUSED: Final = replace(
+    SEVERAL,
+    error="Give a reason: whoever made the change will ask for it.",
+    decision="reject",
+    reason=" ",
+    ticked=frozenset({WAITING.finding_id}),
+)
+SEVERAL_MIXED: Final = replace(SEVERAL, requests=(APPROVED, ASKED_ANEW, _TLS))
+OUTCOMES: Final = replace(
+    SEVERAL,
+    requests=(APPROVED, replace(REJECTED, hub_name="harbour-iot", finding_id="f-1"), _TLS),
+    decided=True,
+    refused={_TLS.finding_id: "bearer: holder of the link made the change: somebody else must approve it"},
+)
+ALL_DECIDED: Final = replace(SEVERAL, requests=(APPROVED, replace(REJECTED, finding_id="f-1")))
 NOT_VALID: Final = MessageView(
     403,
     "This link is not valid",
@@ -64,6 +108,12 @@ PAGES: Final = {
     "approved": APPROVED,
     "rejected": REJECTED,
     "stale": STALE,
+    "asked anew": ASKED_ANEW,
+    "several": SEVERAL,
+    "several refused": SEVERAL_REFUSED,
+    "several mixed": SEVERAL_MIXED,
+    "outcomes": OUTCOMES,
+    "all decided": ALL_DECIDED,
     "nobody known": replace(WAITING, actor="", changed_at=None, warnings=(), risk=""),
     "not valid": NOT_VALID,
     "expired": EXPIRED,
@@ -102,6 +152,9 @@ def filled(text: str) -> RequestView:
         summary=text,
         actor=text,
         changes=(ChangeView(text, text, text), ChangeView(text, text, text)),
+        differences=(text, text),
+        agreed=text,
+        wider=(LinkView(text, "https://app.example/x"),),
         warnings=(text, text),
         risk=text,
         csrf=text,
@@ -111,3 +164,9 @@ def filled(text: str) -> RequestView:
         decision="reject",
         reason=text,
     )
+
+
+def several_filled(text: str) -> SeveralView:
+    """Several requests with the text wherever text can come from outside."""
+    requests = (filled(text), replace(filled(text), state="approved"), replace(filled(text), finding_id="f-1"))
+    return replace(SEVERAL, requests=requests, error=text, decision="reject", reason=text, refused={"f-1": text})

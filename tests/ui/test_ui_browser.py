@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.ui.samples import APPROVED, HOSTILE, PAGES, REFUSED, WAITING, filled
+from tests.ui.samples import (
+    APPROVED,
+    HOSTILE,
+    OUTCOMES,
+    PAGES,
+    REFUSED,
+    SEVERAL,
+    SEVERAL_REFUSED,
+    WAITING,
+    filled,
+    several_filled,
+)
 
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
@@ -80,6 +91,15 @@ def test_hostile_text_breaks_no_layout_and_runs_nothing(open_page, case, state):
     assert page.locator("main").count() == page.locator("h1").count() == 1
 
 
+@pytest.mark.parametrize("decided", [False, True])
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_text_breaks_no_page_of_several(open_page, case, decided):
+    page = open_page(replace(several_filled(HOSTILE[case]), decided=decided), viewport=PHONE)
+    assert page.evaluate(SMALLER_THAN_ITS_BOX)
+    assert page.complaints == []
+    assert page.locator("main").count() == page.locator("h1").count() == 1
+
+
 def test_a_name_that_reads_from_the_right_does_not_move_what_follows_it(open_page):
     page = open_page(replace(WAITING, hub_name=HOSTILE["right to left"]))
     name, rest = page.evaluate("""() => {
@@ -107,6 +127,57 @@ def test_a_decision_is_made_from_the_keyboard_and_without_a_script(open_page, si
     assert dict(site.posts) == {
         WAITING.action_url: [{"csrf": ["c5rf"], "decision": [decision], "reason": ["Seen, said Zoë & Co. <ok>"]}]
     }
+
+
+def test_several_are_decided_from_the_keyboard_and_what_is_not_ticked_is_left_out(open_page, site):
+    site.show(OUTCOMES, "/after")
+    page = open_page(SEVERAL, java_script_enabled=False)
+    page.get_by_role("checkbox").nth(1).focus()
+    page.keyboard.press("Space")
+    page.get_by_label("Reason (needed to reject)").focus()
+    page.keyboard.type("Seen, said Zoë & Co. <ok>")
+    for key in ("Tab", "Enter", "Tab", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_url("**/after")
+    chosen = [SEVERAL.requests[0].finding_id, SEVERAL.requests[2].finding_id]
+    assert dict(site.posts) == {
+        SEVERAL.action_url: [
+            {
+                "csrf": ["c5rf"],
+                "request": chosen,
+                "reason": ["Seen, said Zoë & Co. <ok>"],
+                "decision": ["approve"],
+            }
+        ]
+    }
+
+
+def test_several_are_not_decided_by_one_key_or_click(open_page, site):
+    page = open_page(SEVERAL)
+    assert page.locator("button:visible").count() == 0
+    page.get_by_text("Approve…").click()
+    assert page.locator("button:visible").all_text_contents() == ["Approve and fix what is ticked"]
+    page.get_by_text("Reject…").click()
+    assert page.locator("button:visible").all_text_contents() == ["Reject what is ticked"]
+    assert dict(site.posts) == {}
+
+
+def test_enter_in_a_box_sends_a_form_that_decides_nothing(open_page, site):
+    site.show(SEVERAL_REFUSED, "/after")
+    page = open_page(SEVERAL)
+    page.get_by_role("checkbox").nth(1).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/after")
+    (sent,) = site.posts[SEVERAL.action_url]
+    assert sent["decision"] == [""]
+
+
+def test_what_the_server_refused_of_several_is_said_and_what_was_ticked_stays(open_page):
+    page = open_page(SEVERAL_REFUSED)
+    assert [box.is_checked() for box in page.get_by_role("checkbox").all()] == [True, False, False]
+    field = page.get_by_label("Reason (needed to reject)")
+    assert page.evaluate("document.activeElement.id") == "reason"
+    assert page.locator(f"#{field.get_attribute('aria-describedby')}").inner_text() == SEVERAL_REFUSED.error
 
 
 def test_nothing_is_decided_by_one_click(open_page, site):
@@ -137,9 +208,10 @@ def test_what_the_server_refused_is_said_where_it_belongs_and_nothing_is_lost(op
     assert REFUSED.error in page.get_by_role("alert").inner_text()
 
 
-def test_what_is_pressed_is_large_enough_for_a_thumb(open_page):
-    page = open_page(REFUSED, viewport=PHONE, has_touch=True, is_mobile=True)
-    for pressed in page.locator("summary, button:visible, textarea:visible").all():
+@pytest.mark.parametrize("view", [REFUSED, SEVERAL_REFUSED, PAGES["asked anew"]])
+def test_what_is_pressed_is_large_enough_for_a_thumb(open_page, view):
+    page = open_page(view, viewport=PHONE, has_touch=True, is_mobile=True)
+    for pressed in page.locator("summary, button:visible, textarea:visible, h2:has(input), .links a").all():
         assert pressed.bounding_box()["height"] >= TALL_ENOUGH
 
 

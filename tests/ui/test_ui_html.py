@@ -16,7 +16,8 @@ import pytest
 
 from hubwarden.domain.finding import State
 from hubwarden.web.pages import HEADERS, render, visible
-from tests.ui.samples import APPROVED, HOSTILE, PAGES, WAITING, filled
+from hubwarden.web.view import SeveralView
+from tests.ui.samples import APPROVED, HOSTILE, PAGES, SEVERAL, WAITING, filled, several_filled
 
 
 ROOT = Path(__file__).parents[2]
@@ -67,11 +68,29 @@ def test_what_comes_from_outside_is_text_and_makes_no_element(case, state):
     assert hostile.text.count(visible(HOSTILE[case])) >= 12
 
 
+@pytest.mark.parametrize("decided", [False, True])
 @pytest.mark.parametrize("case", HOSTILE)
-def test_nothing_on_a_page_is_there_and_not_seen(case):
-    page = render(filled(HOSTILE[case]))
+def test_what_comes_from_outside_is_text_on_a_page_of_several_too(case, decided):
+    hostile, harmless = (
+        Reader(render(replace(several_filled(text), decided=decided))) for text in (HOSTILE[case], "harmless")
+    )
+    assert without_breaks(hostile) == without_breaks(harmless)
+    assert hostile.text.count(visible(HOSTILE[case])) >= 12
+
+
+@pytest.mark.parametrize("make", [filled, several_filled])
+@pytest.mark.parametrize("case", HOSTILE)
+def test_nothing_on_a_page_is_there_and_not_seen(case, make):
+    page = render(make(HOSTILE[case]))
     page.encode()
     assert {c for c in page if visible(c) != c} == {"\n"}
+
+
+def test_once_decided_a_page_of_several_has_no_form():
+    for view in (PAGES["outcomes"], PAGES["all decided"]):
+        assert isinstance(view, SeveralView)
+        assert "<form" not in render(view)
+    assert "<form" in render(SEVERAL)
 
 
 def without_breaks(reader):

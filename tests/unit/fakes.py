@@ -11,17 +11,20 @@ import copy
 import functools
 import itertools
 import random
+import uuid
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import detectors
 
+from hubwarden.domain.audit import BEGIN, Entry, UnwritableEntryError, chained
 from hubwarden.domain.finding import IN_FLIGHT, Actor, Event, State
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import get_at, with_value
 from hubwarden.domain.limits import Standing
 from hubwarden.domain.policy import check_policy
+from hubwarden.domain.receipt import Receipt
 from hubwarden.service.bury import bury
 from hubwarden.service.census import census
 from hubwarden.service.desk import settle_late
@@ -55,6 +58,7 @@ from hubwarden.service.sweep import sweep
 from hubwarden.service.turns import turns
 from hubwarden.service.verify import verify
 from remediators import REMEDIATORS
+from tests.unit.audit_schema import check_line
 
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -63,6 +67,7 @@ SUB2 = "1b1f6471-1bf0-4dda-aec3-cb9272f09591"
 OID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 TLS = ("properties", "minTlsVersion")
 SOMEBODY = "99999999-0000-0000-0000-000000000001"
+RECEIPT = Receipt("b5d2f8ce-0000-0000-0000-000000000001", "6f0c1a35-0000-0000-0000-000000000002")
 
 
 def hub_id(name="hub-1", subscription=SUB):
@@ -266,15 +271,26 @@ class FakeWork:
 
 
 class FakeAudit:
+    """AuditTrail. Each line must be one that docs/audit.schema.json describes."""
+
     def __init__(self, gates, log):
         self.gates, self.log = gates, log
         self.lines = []
+        self.chain, self.head = [], BEGIN
         self.fails = lambda kind, details: False
 
     @gated
     async def append(self, kind, details):
+        entry = Entry(START, str(uuid.uuid4()), kind, details)
+        try:
+            entry.size()
+        except UnwritableEntryError as error:
+            raise StorageUnavailableError(f"container hubwarden-audit: {error}") from None
         if self.fails(kind, details):
             raise StorageUnavailableError("blob hubwarden-audit: HTTP 503")
+        line, self.head = chained([entry], self.head)
+        check_line(line)
+        self.chain.append(line)
         self.lines.append((kind, dict(details)))
         self.log.append(("audit", kind, details.get("outcome") or details.get("to")))
 
@@ -401,6 +417,44 @@ class FakeChannel:
 
     async def close(self):
         pass
+
+
+class FakeRemediations:
+    """Remediations. Turn ``down`` and storage does not answer."""
+
+    def __init__(self, gates, log):
+        self.gates, self.log = gates, log
+        self.kept = {}
+        self.down = False
+
+    @gated
+    async def keep(self, remediation):
+        self._check()
+        self.kept[remediation.id] = remediation
+        self.log.append(("kept", remediation.id, remediation.outcome))
+
+    @gated
+    async def find(self, hub, remediation_id):
+        self._check()
+        found = self.kept.get(remediation_id)
+        return found if found is not None and found.hub == hub else None
+
+    async def everything(self):
+        self._check()
+        for remediation in list(self.kept.values()):
+            yield remediation
+
+    async def forget(self, before):
+        self.kept = {id_: one for id_, one in self.kept.items() if one.at >= before}
+
+    def _check(self):
+        if self.down:
+            raise StorageUnavailableError("table hubwardenremediations does not answer")
+
+    @property
+    def all(self):
+        """The newest first."""
+        return sorted(self.kept.values(), key=lambda one: one.at, reverse=True)
 
 
 class FakeTickets:
@@ -599,7 +653,6 @@ class FakeHubs:
 
     @gated
     async def put_hub(self, hub, body, *, etag, policies=()):
-        assert policies == ()
         self.calls.append(("put", hub))
         self.log.append(("put", hub.name, etag))
         self.world.check_allowed(hub, body, etag)
@@ -610,6 +663,7 @@ class FakeHubs:
         self._accept(hub, body, etag)
         if error is not None:
             raise error
+        return RECEIPT
 
     @gated
     async def sas_policies(self, hub):
@@ -624,6 +678,7 @@ class FakeHubs:
         self.calls.append(("put_diagnostics", hub))
         settings = self.facets["diagnostics"]["settings"]
         settings[:] = [s for s in settings if s["name"] != name] + [{"name": name, "properties": properties}]
+        return RECEIPT
 
     @gated
     async def subscriptions(self):
@@ -654,6 +709,7 @@ class FakeHubs:
             raise ConflictError(f"writing {solution}: it is not as it was")
         name = solution.rsplit("/", 1)[1]
         self.solutions[solution] = {**(before or {"id": solution, "name": name}), **copy.deepcopy(after)}
+        return RECEIPT
 
     @gated
     async def query_devices(self, host, query, continuation=None):
@@ -759,8 +815,10 @@ class World:
         self.graveyard = FakeGraveyard(self.gates)
         self.tickets = FakeTickets(self.gates, self.log)
         self.lists = FakeLists(self.gates)
+        self.remediations = FakeRemediations(self.gates, self.log)
         self.outbox = None
         self.channels = {}
+        self.links = None
         self.safety = FakeSafety(self.gates, self.log)
         self.kill_setting = False
         self.hubs = FakeHubs(self)
@@ -778,7 +836,8 @@ class World:
             hubs=self.hubs, findings=self.findings, records=self.records, work=self.work, audit=self.audit,
             graveyard=self.graveyard, lists=self.lists, tickets=self.tickets, clock=self.clock, policy=self.policy,
             rules=self.rules, remediators=self.remediators, timings=self.timings, outbox=self.outbox,
-            channels=self.channels, safety=self.safety, kill_setting=self.kill_setting,
+            channels=self.channels, links=self.links, remediations=self.remediations,
+            safety=self.safety, kill_setting=self.kill_setting,
         )  # fmt: skip
 
     # --- what must never happen, looked at while it would
@@ -794,6 +853,13 @@ class World:
         told = [line for line in self.audit.of("write") if line["hub"] == hub.path and line["etag"] == etag]
         if not told or told[-1]["outcome"] != "about to be sent":
             self.violations.append(f"a write of {hub} without an audit line")
+        kept = [(self.remediations.kept.get(claim.attempt.remediation), claim) for claim in claims]
+        if not all(one is not None and one.plan == claim.attempt.digest for one, claim in kept):
+            self.violations.append(f"a write of {hub} of which nothing is kept")
+        for finding in claims:
+            held = [f for f in self.findings.all if finding.rollback and f.id in finding.rollback.findings]
+            if finding.rollback and (not held or any(f.hold is None for f in held)):
+                self.violations.append(f"a rollback of {hub} that the next sweep would undo")
         verifies = [m for m in self.work.of(VerifyMessage) if m.hub == hub.path]
         if not any(claim.attempt.digest == message.digest for claim in claims for message in verifies):
             self.violations.append(f"a write of {hub} that nobody would look after")
@@ -801,6 +867,8 @@ class World:
             self.violations.append(f"a write of {hub}, which is not watched")
 
     def check_effective(self, hub):
+        if any(f.rollback and f.state is State.EXECUTING for f in self.findings.all if f.hub == hub):
+            return
         if self.compliant_before(hub):
             self.violations.append(f"{hub} was compliant and was written")
         put = self.hubs.effective[-1]
@@ -921,7 +989,12 @@ class World:
 
     # --- what one looks at
     def finding(self, hub=HUB, rule="tls-minimum"):
-        found = [f for f in self.findings.all if f.hub == hub and f.rule_id == rule]
+        found = [f for f in self.findings.all if f.hub == hub and f.rule_id == rule and f.rollback is None]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+    def rollback(self, hub=HUB):
+        found = [f for f in self.findings.all if f.hub == hub and f.rollback is not None]
         assert len(found) <= 1
         return found[0] if found else None
 

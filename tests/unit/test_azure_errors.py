@@ -32,7 +32,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubwarden.adapters.azure.errors import NotSentError, retry_after, translated
+from hubwarden.adapters.azure.receipts import receipt_of
 from hubwarden.adapters.azure.redaction import safe_text
+from hubwarden.domain.receipt import Receipt
 from hubwarden.service.errors import (
     AzureError,
     ConflictError,
@@ -207,6 +209,25 @@ def test_every_status_is_some_error_and_only_some_may_have_arrived(status):
     assert getattr(error, "sent", None) == (
         None if not isinstance(error, TransientError) else status == 408 or status >= 500
     )
+
+
+IDS = {"X-MS-Request-Id": "b5d2f8ce-1", "x-ms-correlation-request-id": "6f0c.a:35"}
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 412, 429, 500])
+def test_an_error_that_azure_answered_with_has_azures_names_for_the_request(status):
+    error = translated(failed(status, wrapped("ResourceNotFound"), IDS), "x")
+    assert error.receipt == Receipt("b5d2f8ce-1", "6f0c.a:35")
+
+
+@pytest.mark.parametrize("error", [ServiceRequestError("broke"), TimeoutError(), NotSentError("no token")])
+def test_where_nothing_was_answered_there_is_no_receipt(error):
+    assert translated(error, "x").receipt is None
+
+
+@pytest.mark.parametrize("strange", ["", "a b", "x" * 129, "<script>", "a\nb", "ü"])
+def test_what_does_not_look_like_an_id_is_none(strange):
+    assert receipt_of({"x-ms-request-id": strange, "x-ms-correlation-request-id": "c"}) == Receipt(None, "c")
 
 
 def test_a_body_that_was_not_read_is_no_reason_to_fail():

@@ -3,6 +3,8 @@
 import copy
 import itertools
 
+from dataclasses import replace
+
 import pytest
 
 from hypothesis import assume, given, settings
@@ -177,6 +179,41 @@ def test_what_is_shown_of_policies_is_sorted_and_has_no_keys():
 def test_policies_without_names_or_rights_are_not_shown(broken):
     with pytest.raises(PermanentError, match=f"^{DOING}: "):
         without_keys([policy("a", "x") | broken], DOING)
+
+
+# --- what a rollback may do, and nothing else
+
+
+def test_a_policy_that_was_removed_is_made_without_keys_and_all_others_keep_theirs():
+    before = five()
+    removed = edited(five(), [edit("service", {"ServiceConnect"})], DOING)
+    back = PolicyEdit("service", None, frozenset({"ServiceConnect", "RegistryRead"}), restores=True)
+    after = edited(removed, [back], DOING)
+    made = {"keyName": "service", "rights": "RegistryRead, ServiceConnect"}
+    assert same(after, [before[0], *before[2:], made])
+
+
+def test_a_policy_that_was_narrowed_has_its_rights_back_and_its_keys_still():
+    before = five()
+    back = PolicyEdit("service", frozenset({"ServiceConnect"}), frozenset({"ServiceConnect", "DeviceConnect"}))
+    with pytest.raises(PermanentError, match="rights that it does not have"):
+        edited(five(), [back], DOING)
+    after = edited(five(), [replace(back, restores=True)], DOING)
+    assert same(after, [before[0], before[1] | {"rights": "ServiceConnect, DeviceConnect"}, *before[2:]])
+
+
+MAKING = [
+    (PolicyEdit("new", None, frozenset({"ServiceConnect"})), PermanentError, "nothing was asked to be restored"),
+    (PolicyEdit("new", None, frozenset(), restores=True), PermanentError, "nothing was asked to be restored"),
+    (PolicyEdit("new", None, None, restores=True), PermanentError, "nothing was asked to be restored"),
+    (PolicyEdit("SERVICE", None, frozenset({"ServiceConnect"}), restores=True), ConflictError, "SERVICE again"),
+]
+
+
+@pytest.mark.parametrize(("making", "error", "said"), MAKING)
+def test_no_other_policy_is_made(making, error, said):
+    with pytest.raises(error, match=said):
+        edited(five(), [making], DOING)
 
 
 # --- any list, any edits

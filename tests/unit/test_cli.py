@@ -19,8 +19,8 @@ from hubwarden.cli.screen import plain
 from hubwarden.cli.surroundings import Surroundings
 from hubwarden.domain.finding import Actor, State
 from hubwarden.domain.severity import Severity
-from hubwarden.service.errors import StorageUnavailableError
-from hubwarden.service.messages import EvaluateMessage, RemediateMessage
+from hubwarden.service.errors import DeniedError, StorageUnavailableError, TransientError
+from hubwarden.service.messages import EvaluateMessage, RemediateMessage, SweepMessage
 from hubwarden.service.ports import DeviceCount, HubRecord, Stored, SweepRecord
 from tests.unit.fakes import HUB, START, SUB, SUB2, World, hub_id
 
@@ -61,7 +61,8 @@ class Desk:
         service = Closing(
             env, hubs=world.hubs, findings=world.findings, records=world.records, work=world.work,
             audit=world.audit, graveyard=world.graveyard, lists=world.lists, tickets=world.tickets,
-            safety=world.safety, clock=world.clock, rules=world.rules, remediators=world.remediators,
+            remediations=world.remediations, safety=world.safety, clock=world.clock,
+            rules=world.rules, remediators=world.remediators,
         )  # fmt: skip
         self.composed.append(service)
         return service
@@ -141,6 +142,7 @@ def test_the_json_of_findings_is_what_the_documentation_says(desk):
         "held": None,
         "occurrences": 1,
         "plan": plan_of(desk),
+        "exemption": None,
     }]  # fmt: skip
     assert told["not_judged"] == []
     assert told["dead"] == {}
@@ -460,6 +462,54 @@ def test_where_no_rule_wants_a_count_the_operator_is_told(clean):
     result = clean.run("count", "hub-1")
     assert result.exit_code == 1
     assert "no rule wants devices counted" in result.stderr
+
+
+# --- plan and sweep
+
+
+def test_a_plan_is_made_from_the_hub_as_it_is_now_and_writes_nothing(tmp_path):
+    desk = Desk(tmp_path, "report")
+    desk.world.hubs.add(minTlsVersion="1.0")
+    desk.sweep()
+    desk.world.hubs.change(value="1.1")
+    before, log = desk.world.finding(), [*desk.world.log]
+    result = desk.run("plan", before.id)
+    assert result.exit_code == 0, result.stderr
+    assert "properties.minTlsVersion: '1.1' → '1.2'" in result.stdout
+    assert "nothing was changed" in result.stdout
+    assert "Policy now: report: policy rules.tls-minimum.mode is report" in result.stdout
+    code, told = desk.json("plan", before.id)
+    assert (code, told["decision"], told["proposal"]["changes"][0]["before"]) == (0, "report", "1.1")
+    assert desk.world.finding() == before
+    assert desk.world.log == log
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda world: world.hubs.change(value="1.2"), "does not show this drift any more"),
+        (lambda world: world.hubs.faults["get"].append(TransientError("503")), "cannot be read: 503"),
+        (lambda world: world.hubs.faults["get"].append(DeniedError("403")), "cannot be judged on"),
+        (lambda world: setattr(world, "remediators", {}), "has no fix that a machine can make"),
+    ],
+)
+def test_where_there_is_no_plan_it_is_said_why(desk, spoil, said):
+    finding = desk.world.finding().id
+    spoil(desk.world)
+    result = desk.run("plan", finding)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert desk.run("plan", "f-0").stderr == "there is no finding f-0\n"
+
+
+def test_an_operator_has_every_hub_looked_at_now(clean):
+    clean.world.hubs.change(value="1.0")
+    assert clean.run("sweep").exit_code == 0
+    [message] = clean.world.work.of(SweepMessage)
+    assert message.subscription == "all"
+    asyncio.run(clean.world.run(until=timedelta(seconds=1)))
+    assert len(clean.world.records.sweeps) == 2
+    assert clean.world.state() is not None
 
 
 # --- what goes wrong

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import functools
 import itertools
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+import yaml
 
+from detectors import RULES
 from hubwarden.domain.decision import Action, decide
 from hubwarden.domain.finding import Event, Finding, Hold, Obstacle
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.policy import Exemption, Policy
+from hubwarden.domain.policy import check_policy
 from hubwarden.domain.rule import Mode, Remediator, Safety
 from hubwarden.domain.severity import Severity
 
@@ -26,28 +29,27 @@ OBSTACLES = ["none", "pending", "over", "just over", "for good"]
 PRODUCT = list(itertools.product(MODES, SAFETIES, EXEMPTIONS, OBSTACLES, [False, True]))
 
 
-class _Rules:
-    def __init__(self, mode):
-        if mode is not None:
-            self.tls_minimum = type("Section", (), {"mode": mode})()
-
-
+@functools.cache
 def policy(mode, exemption="none", *, accepted=False):
     until = {"active": TODAY + timedelta(days=30), "expired": TODAY - timedelta(days=1)}.get(exemption, TODAY)
-    hub = "/subscriptions/s/resourceGroups/G/providers/Microsoft.Devices/IotHubs/" + (
-        "other" if exemption == "other hub" else "H"
-    )
-    rule = "other" if exemption == "other rule" else RULE
-    exemptions = [] if exemption == "none" else [
-        Exemption(rule=rule, hub=hub, until=until, reason="a migration", owner="jo@example.com")
-    ]  # fmt: skip
-    return Policy(
-        version=1,
-        subscriptions=["0b1f6471-1bf0-4dda-aec3-cb9272f09590"],
-        rules=_Rules(mode),
-        exemptions=exemptions,
-        accept_risk=[RULE] if accepted else ["other"],
-    )
+    hub = "other" if exemption == "other hub" else "H"
+    exempt = {
+        "rule": "diagnostics" if exemption == "other rule" else RULE,
+        "hub": f"/subscriptions/s/resourceGroups/G/providers/Microsoft.Devices/IotHubs/{hub}",
+        "until": str(until),
+        "reason": "a migration",
+        "owner": "jo@example.com",
+    }
+    document = {
+        "version": 1,
+        "subscriptions": ["0b1f6471-1bf0-4dda-aec3-cb9272f09590"],
+        "rules": {} if mode is None else {RULE: {"mode": str(mode)}},
+        "exemptions": [] if exemption == "none" else [exempt],
+        "accept_risk": [RULE] if accepted else ["diagnostics"],
+    }
+    made, problems = check_policy(yaml.safe_dump(document), RULES, today=TODAY)
+    assert made is not None, problems
+    return made
 
 
 def remediator(safety):
@@ -83,14 +85,16 @@ def oracle(mode, safety, exemption, obstacle, accepted):
 def test_what_is_only_told_is_reported_whatever_the_mode_unless_it_is_exempt():
     for mode, safety, exemption, obstacle, accepted in PRODUCT:
         told = replace(finding(obstacle), report_only=True)
-        decision = decide(told, remediator(safety), policy(mode, exemption, accepted=accepted), NOW)
+        decision = decide(told, remediator(safety), policy(mode, exemption, accepted=accepted), NOW, {})
         assert decision.action == ("exempt" if exemption in {"active", "last day"} else "report")
 
 
 def test_the_full_product():
     for mode, safety, exemption, obstacle, accepted in PRODUCT:
         case = (mode, safety, exemption, obstacle, accepted)
-        decision = decide(finding(obstacle), remediator(safety), policy(mode, exemption, accepted=accepted), NOW)
+        decision = decide(
+            finding(obstacle), remediator(safety), policy(mode, exemption, accepted=accepted), NOW, {}
+        )
         assert decision.action == oracle(*case), case
         assert decision.reason, case
         if decision.action is Action.FIX:
@@ -126,7 +130,7 @@ def test_an_action_is_an_event():
     ],
 )
 def test_the_reason_names_what_decided(mode, safety, exemption, obstacle, words):
-    assert words in decide(finding(obstacle), remediator(safety), policy(mode, exemption), NOW).reason
+    assert words in decide(finding(obstacle), remediator(safety), policy(mode, exemption), NOW, {}).reason
 
 
 @pytest.mark.parametrize(
@@ -139,19 +143,19 @@ def test_the_reason_names_what_decided(mode, safety, exemption, obstacle, words)
     ],
 )
 def test_the_last_day_ends_at_midnight_utc(now, exempt):
-    decision = decide(finding("none"), remediator(Safety.AUTO), policy(Mode.AUTO, "last day"), now)
+    decision = decide(finding("none"), remediator(Safety.AUTO), policy(Mode.AUTO, "last day"), now, {})
     assert (decision.action is Action.EXEMPT) is exempt
 
 
 def test_an_approval_that_the_operator_asked_for_is_his_reason_and_not_the_fix():
-    decision = decide(finding("none"), remediator(Safety.APPROVAL), policy(Mode.APPROVE), NOW)
+    decision = decide(finding("none"), remediator(Safety.APPROVAL), policy(Mode.APPROVE), NOW, {})
     assert (decision.action, decision.reason) == (Action.ASK, "policy rules.tls-minimum.mode is approve")
 
 
 def test_what_somebody_holds_is_held_wherever_a_machine_would_ask_or_fix():
     for mode, safety, exemption, obstacle, accepted in PRODUCT:
         held = replace(finding(obstacle), hold=Hold("Kim", NOW, "the gateway is being replaced"))
-        decision = decide(held, remediator(safety), policy(mode, exemption, accepted=accepted), NOW)
+        decision = decide(held, remediator(safety), policy(mode, exemption, accepted=accepted), NOW, {})
         wanted = oracle(mode, "auto", exemption, "none", accepted)
         assert decision.action == ("hold" if wanted in {"ask", "fix"} else wanted)
         assert decision.action != "hold" or decision.reason == "held by Kim: the gateway is being replaced"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import ABSENT, differences, get_at, same
-from hubwarden.domain.plan import Change, Plan, PlanError
+from hubwarden.domain.plan import Change, Plan, PlanError, Target, plan_difference
 
 
 HUB = HubId("s", "g", "h")
@@ -150,3 +150,38 @@ def test_a_body_without_room_for_the_change_is_refused(properties):
 def test_a_change_reads_as_a_line():
     assert str(TLS) == "properties.minTlsVersion: '1.0' → '1.2'"
     assert str(NEW) == "properties.publicNetworkAccess: (absent) → 'Disabled'"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "told"),
+    [
+        ((TLS,), (TLS,), ["The changes are the same; the hub was written in between, by whomever."]),
+        (
+            (TLS,),
+            (replace(TLS, before="1.1"),),
+            ["properties.minTlsVersion: was '1.0' → '1.2', is now '1.1' → '1.2'"],
+        ),
+        ((TLS,), (TLS, NEW), ["properties.publicNetworkAccess: new in this plan: (absent) → 'Disabled'"]),
+        ((TLS, NEW), (NEW,), ["properties.minTlsVersion: no longer in this plan; it was: '1.0' → '1.2'"]),
+        (
+            (replace(TLS, target=Target.POLICIES),),
+            (TLS,),
+            [
+                "policies properties.minTlsVersion: no longer in this plan; it was: '1.0' → '1.2'",
+                "properties.minTlsVersion: new in this plan: '1.0' → '1.2'",
+            ],
+        ),
+    ],
+)
+def test_what_is_different_in_a_plan_is_told_place_by_place(earlier, later, told):
+    as_json = ([change.as_json() for change in changes] for changes in (earlier, later))
+    assert list(plan_difference(*as_json)) == told
+
+
+@given(st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)))
+def test_every_place_that_differs_is_told_and_no_other(earlier, later):
+    told = plan_difference(*([ALL[index].as_json() for index in chosen] for chosen in (earlier, later)))
+    if earlier == later:
+        assert len(told) == 1
+    else:
+        assert len(told) == len(earlier ^ later)

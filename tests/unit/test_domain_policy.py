@@ -67,7 +67,7 @@ def told(text):
 def test_a_good_file():
     policy = load(GOOD)
     assert policy.subscriptions == [SUBSCRIPTION]
-    assert policy.mode_of("tls-minimum") is Mode.AUTO
+    assert policy.mode_of("tls-minimum", ONE, {}) is Mode.AUTO
     assert policy.settings_of(RULE, ONE) == RULE.settings(minimum="1.2", absent="drift")
     assert policy.accept_risk == ["tls-minimum"]
     assert policy.tickets.target == "builtin"
@@ -76,7 +76,7 @@ def test_a_good_file():
 
 def test_the_shortest_file_reports():
     policy = load(SHORT)
-    assert policy.mode_of("tls-minimum") is Mode.REPORT
+    assert policy.mode_of("tls-minimum", ONE, {}) is Mode.REPORT
     assert policy.settings_of(RULE, ONE) == RULE.settings()
     assert policy.exemptions == policy.accept_risk == []
     assert check_policy(SHORT, RULES, today=TODAY)[1] == []
@@ -85,7 +85,7 @@ def test_the_shortest_file_reports():
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_mode_is_a_word(mode):
     policy = load(f"{SHORT}rules:\n  tls-minimum:\n    mode: {mode}\n")
-    assert policy.mode_of("tls-minimum") is mode
+    assert policy.mode_of("tls-minimum", ONE, {}) is mode
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_an_expired_exemption_stops_loading_but_not_a_running_service():
     assert isinstance(policy, Policy)
     assert [(problem.line, problem.expired) for problem in problems] == [(13, True)]
     assert policy.exemption_of(ONE, "tls-minimum", datetime(2026, 11, 23, tzinfo=UTC)) is None
-    assert policy.mode_of("tls-minimum") is Mode.AUTO
+    assert policy.mode_of("tls-minimum", ONE, {}) is Mode.AUTO
 
 
 @pytest.mark.parametrize(

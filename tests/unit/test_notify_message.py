@@ -108,10 +108,27 @@ def test_what_was_told_before_ends_with_the_drift():
 
 def test_forty_hubs_of_one_cause_are_one_message_that_shows_ten():
     told = [notice_of(f"hub-{number:02}") for number in range(40)]
-    (message,) = group(told, lambda one: f"https://app.example/approve/{one.finding}")
+    (message,) = group(told, lambda some: f"https://app.example/{some[0].finding}/{len(some)}")
     assert message.title == "Approval needed: tls-minimum on 40 hubs"
     assert (message.count, len(message.items), message.more) == (40, 10, "and 30 more")
-    assert message.items[0].url == "https://app.example/approve/f-hub-00"
+    assert message.items[0].url == "https://app.example/f-hub-00/1"
+    assert message.together == (("Decide on all 40", "https://app.example/f-hub-00/40"),)
+    assert message.lines[-1] == "Decide on all 40: https://app.example/f-hub-00/40"
+
+
+def test_more_than_a_page_holds_is_decided_on_several_pages():
+    told = [notice_of(f"hub-{number:03}") for number in range(101)]
+    (message,) = group(told, lambda some: f"{some[0].finding} {len(some)}")
+    assert message.together == (
+        ("Decide on 1 to 50 of 101", "f-hub-000 50"),
+        ("Decide on 51 to 100 of 101", "f-hub-050 50"),
+        ("Decide on 101 to 101 of 101", "f-hub-100 1"),
+    )
+
+
+def test_one_request_or_none_that_can_be_decided_has_no_page_for_several():
+    assert group([notice_of()], lambda _: "https://app.example")[0].together == ()
+    assert group([notice_of("a"), notice_of("b")])[0].together == ()
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ async def test_an_approved_plan_is_carried_out_and_proven():
     assert len(world.hubs.effective) == 1
     assert world.audit.of("approval")[0]["decision"] == "approved by Robin (command line): it is planned"
     assert world.finding().approval is None, "one yes, one drift"
+    assert world.finding().outdated is None
     assert world.violations == []
 
 
@@ -92,6 +93,10 @@ async def test_a_hub_that_changed_since_makes_the_yes_stale_and_asks_anew():
     [ticket] = world.tickets.open_ones
     assert finding.proposal.digest in ticket.text
     assert first not in ticket.text
+    assert finding.outdated.digest == first
+    assert "Asked before with another plan, which never ran. What is different:\n  The changes are the same" in (
+        ticket.text
+    )
 
 
 async def test_a_change_while_it_waits_asks_about_the_new_plan():
@@ -102,6 +107,10 @@ async def test_a_change_while_it_waits_asks_about_the_new_plan():
     finding = world.finding()
     assert finding.state is State.AWAITING_APPROVAL
     assert finding.proposal.changes[0]["before"] == "1.1"
+    assert finding.outdated.digest == first
+    difference = "properties.minTlsVersion: was '1.0' → '1.2', is now '1.1' → '1.2'"
+    assert finding.history[-1].reason.endswith(f"asked anew with another plan: {difference}")
+    assert difference in world.tickets.open_ones[0].text
     by_now = finding.proposal.digest
     with pytest.raises(NotAskedError, match=f"asks about plan {by_now} by now, not about {first}"):
         await say_yes(world, plan=first)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from detectors import RULES as DETECTORS
 from hubwarden.adapters.azure.cloud import CLOUDS
+from hubwarden.adapters.azure.read_only import ReadOnlyHubs
 from hubwarden.bootstrap import Hubwarden, SystemClock
 from hubwarden.domain.finding import Actor, State
 from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, SweepMessage, VerifyMessage
@@ -71,7 +72,8 @@ def composed(tmp_path):
             {"HUBWARDEN_POLICY": str(path), "AzureWebJobsStorage": "UseDevelopmentStorage=true"},
             credential=credential or FakeCredential(), hubs=world.hubs, findings=world.findings,
             records=world.records, work=world.work, audit=world.audit, graveyard=world.graveyard,
-            lists=world.lists, tickets=world.tickets, safety=world.safety, clock=world.clock, rules=rules,
+            lists=world.lists, tickets=world.tickets, remediations=world.remediations, safety=world.safety,
+            clock=world.clock, rules=rules,
         )  # fmt: skip
         return service, world
 
@@ -97,6 +99,20 @@ async def test_from_the_event_to_the_proof(composed):
     assert world.tls() == "1.2"
     assert (await service.on_health())["ready"]
     assert not world.violations
+
+
+async def test_where_nothing_may_be_changed_the_wall_is_up_and_health_says_so(composed):
+    service, world = composed(GOOD + "enforcement: observe\n")
+    world.hubs.add(minTlsVersion="1.0")
+    assert isinstance(service.ports.hubs, ReadOnlyHubs)
+    await service.on_sweep()
+    await run(service, world)
+    assert world.state() is State.TICKETED
+    assert not world.hubs.effective
+    assert (await service.on_health())["enforcement"] == "observe"
+    service, _ = composed(GOOD)
+    assert not isinstance(service.ports.hubs, ReadOnlyHubs)
+    assert (await service.on_health())["enforcement"] == "enforce"
 
 
 async def test_a_sweep(composed):
@@ -313,3 +329,16 @@ def test_settings_are_read_or_refused(env):
         assert timedelta(seconds=45) <= Settings.read(env).claim <= timedelta(hours=1)
     except SettingsError as error:
         assert str(error).isprintable() or "'" in str(error)  # noqa: PT017
+
+
+async def test_a_sweep_drops_what_is_too_old_to_be_rolled_back(composed):
+    service, world = composed(GOOD)
+    world.hubs.add()
+    await world.drift()
+    await world.run()
+    assert len(world.remediations.all) == 1
+    await service.on_sweep()
+    assert len(world.remediations.all) == 1
+    world.clock.turn(days=91)
+    await service.on_sweep()
+    assert world.remediations.all == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import random
+import typing
 
 from contextlib import suppress
 from datetime import timedelta
@@ -20,7 +22,13 @@ from hubwarden.service.errors import (
     PermanentError,
     TransientError,
 )
+from hubwarden.service.messages import RemediateMessage, VerifyMessage
+from hubwarden.service.ports import Ports
+from hubwarden.service.remediate import remediate
+from hubwarden.service.verify import verify
+from tests.points import EFFECTS, POINTS, READS, ROLLBACK, Path
 from tests.unit.fakes import HUB, Killed, World, hub_id
+from tests.unit.test_service_rollback import ask_back, fixed, say_yes
 
 
 async def whole_flow(world):
@@ -265,3 +273,87 @@ async def test_whatever_goes_wrong_the_promises_hold(seed):
         if world.hubs.if_match_enforced:
             assert put.body["properties"] == expected
             assert put.body | {"properties": 0} == put.before | {"properties": 0}
+
+
+# --- the numbered points, at which the whole host is killed too (tests/e2e/test_e2e_kills.py)
+
+
+class Watched(World):
+    """A world in which Azure is quick, and a worker on the remediate path ``dies_at`` a point."""
+
+    def __init__(self):
+        super().__init__()
+        self.hubs.takes = timedelta(0)
+        self.seen, self.dies_at = [], None
+        self.path = None
+
+    def watch(self, dies_at=None):
+        self.path, self.dies_at = Path(self.reached), dies_at
+
+    def reached(self, name):
+        self.seen.append(name)
+        if name == self.dies_at:
+            self.path = None
+            raise Killed(name)
+
+    async def handle(self, message):
+        if self.path is None or not isinstance(message, RemediateMessage | VerifyMessage):
+            return await super().handle(message)
+        self.path.begin()
+        use_case = remediate if isinstance(message, RemediateMessage) else verify
+        return await use_case(self.path.watched(self.ports), message)
+
+
+async def a_fix(dies_at=None):
+    world = Watched()
+    world.hubs.add()
+    world.watch(dies_at)
+    await world.drift()
+    await world.run()
+    return world
+
+
+async def a_rollback(dies_at=None):
+    world = await fixed(Watched())
+    await ask_back(world)
+    await say_yes(world)
+    world.watch(dies_at)
+    await world.run()
+    return world
+
+
+def test_every_method_of_every_port_is_told_apart():
+    """A port, or a method of one, that is new has to be put into the lists."""
+    hints = typing.get_type_hints(Ports)
+    kinds = {name: kind for name, hint in hints.items() for kind in (hint, *typing.get_args(hint))
+             if getattr(kind, "_is_protocol", False)}  # fmt: skip
+    elsewhere = {"clock", "links", "channels"}
+    assert kinds.keys() - elsewhere == EFFECTS.keys()
+    for name in EFFECTS:
+        methods = {method for method, _ in inspect.getmembers(kinds[name], inspect.isfunction) if method[0] != "_"}
+        assert methods == {*EFFECTS[name], *READS.get(name, ())}, name
+
+
+async def test_the_list_of_points_is_what_happens():
+    assert tuple((await a_fix()).seen) == POINTS
+    assert tuple((await a_rollback()).seen) == ROLLBACK
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_fix_survives_a_worker_that_dies_at_each_point(point):
+    world = await a_fix(point)
+    assert [str(one) for one in world.killed] == [point]
+    await world.live(hours=1)
+    await assert_survives(world)
+
+
+@pytest.mark.parametrize("point", ROLLBACK)
+async def test_a_rollback_survives_a_worker_that_dies_at_each_point(point):
+    world = await a_rollback(point)
+    assert [str(one) for one in world.killed] == [point]
+    await world.live(hours=1)
+    assert world.tls() == "1.0"
+    assert world.rollback().state is State.RESOLVED
+    assert world.state() is State.HELD
+    assert len(world.hubs.effective) == 2
+    assert not world.violations

@@ -217,7 +217,7 @@ async def swept(world, *, minutes_ago=0, unknown=()):
 
 async def test_health_of_a_fresh_install():
     assert await told(World(), warnings=["careful"]) == {
-        "ready": True, "reason": None, "version": __version__, "last_sweep": None,
+        "ready": True, "reason": None, "enforcement": None, "version": __version__, "last_sweep": None,
         "warnings": ["careful", "there was no sweep yet: nothing is known of any hub"],
         "queues": {queue.value: 0 for queue in Queue}, "kill": None, "held": 0,
     }  # fmt: skip

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from hubwarden.domain.audit import LONGEST_BLOCK
 from hubwarden.domain.finding import Event, State
 from hubwarden.domain.jsons import ABSENT, differences, get_at, with_value
 from hubwarden.domain.plan import Change, Target
@@ -27,7 +28,7 @@ from hubwarden.service.errors import (
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
 from hubwarden.service.ports import Timings
 from remediators import REMEDIATORS
-from tests.unit.fakes import HUB, RULES, SUB, TLS, World, ask, hub_id, policy
+from tests.unit.fakes import HUB, RECEIPT, RULES, SUB, TLS, World, ask, hub_id, policy
 
 
 REMEDIATE = RemediateMessage(hub=HUB.path)
@@ -104,6 +105,7 @@ async def test_the_audit_line_names_plan_changes_and_findings():
     assert told == {
         "hub": HUB.path,
         "plan": attempt.digest,
+        "remediation": attempt.remediation,
         "etag": attempt.etag,
         "changes": [
             {"path": list(TLS), "rule": "tls-minimum", "before": "1.0", "after": "1.2"}
@@ -111,7 +113,40 @@ async def test_the_audit_line_names_plan_changes_and_findings():
         "findings": [world.finding().id],
         "outcome": "about to be sent",
     }  # fmt: skip
-    assert accepted == told | {"outcome": "accepted"}
+    assert accepted == told | {"outcome": "accepted", **RECEIPT.as_json()}
+
+
+@pytest.mark.parametrize("receipt", [RECEIPT, None])
+async def test_the_audit_line_of_a_refusal_names_azures_request_where_azure_has_answered(receipt):
+    world = await approved()
+    world.hubs.faults["put"].append(DeniedError("403 no").with_receipt(receipt))
+    await world.handle(REMEDIATE)
+    told, refused = world.audit.of("write")
+    assert refused == told | {"outcome": "DeniedError: 403 no"} | (receipt.as_json() if receipt else {})
+
+
+async def test_the_audit_line_after_the_proof_has_the_hubs_new_etag():
+    world = await approved()
+    before = world.hubs.hubs[HUB].body["etag"]
+    await world.run()
+    after = world.hubs.hubs[HUB].body["etag"]
+    assert after != before
+    [told] = world.audit.of("verified")
+    assert told == {
+        "hub": HUB.path,
+        "plan": world.audit.of("write")[0]["plan"],
+        "etag": after,
+        "findings": [world.finding().id],
+        "still_there": [],
+    }
+
+
+async def test_the_audit_line_after_a_write_without_effect_says_that_the_drift_is_there():
+    world = await approved()
+    world.hubs.no_effect = True
+    await world.run()
+    [told] = world.audit.of("verified")
+    assert told["still_there"] == told["findings"] == [world.finding().id]
 
 
 # --- what keeps it from writing
@@ -127,6 +162,13 @@ async def test_without_an_audit_line_nothing_is_written_and_nothing_is_stuck():
     await world.live()
     assert world.state() is State.RESOLVED
     assert len(world.hubs.effective) == 1
+
+
+async def test_a_line_that_is_too_long_for_the_trail_keeps_the_fix_from_being_written():
+    world = await approved(remediators=remediator([(TLS, "1.0", "1" * LONGEST_BLOCK)]))
+    await world.run(until=timedelta(minutes=2))
+    assert world.hubs.count("put") == 0
+    assert any("more than the 4194304 that fit" in str(error) for error in world.errors)
 
 
 async def test_a_claim_that_cannot_be_audited_is_no_claim():
@@ -256,6 +298,7 @@ async def test_a_worker_that_got_ready_too_slowly_does_not_write():
     world.audit.fails = slow
     await world.handle(REMEDIATE)
     assert world.hubs.count("put") == 0
+    assert [line["outcome"][:9] for line in world.audit.of("write")] == ["about to ", "not sent:"]
     assert world.state() is State.APPROVED
     await world.run()
     assert world.state() is State.RESOLVED

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import jsonschema
 import pytest
 
+from hubwarden.domain.approval import Ask
 from hubwarden.domain.finding import State
 from hubwarden.service.messages import RemediateMessage
 from hubwarden.web.links import Links
@@ -54,9 +55,13 @@ class Front:
         self.proposal = world.finding().proposal
 
     @property
+    def asks(self):
+        return [Ask(self.world.finding().id, self.proposal.digest)]
+
+    @property
     def url(self):
         until = self.world.policy.approvals.expires_at(self.proposal)
-        return (self.links or Links((KEY,), "")).url(self.world.finding().id, self.proposal.digest, until)
+        return (self.links or Links((KEY,), "")).url(self.asks, until)
 
     def request(self, **more):
         query = dict(parse_qsl(urlsplit(self.url).query))
@@ -176,9 +181,9 @@ async def test_the_decision_can_be_read_once_the_drift_has_gone():
     ("change", "status"),
     [
         ({"query": {}}, 400),
-        ({"finding_id": "f-0123456789abcdef"}, 403),
-        ({"finding_id": "../../x"}, 400),
-        ({"finding_id": "<script>"}, 400),
+        ({"place": "f-0123456789abcdef"}, 403),
+        ({"place": "../../x"}, 400),
+        ({"place": "<script>"}, 400),
     ],
 )
 async def test_a_wrong_link_is_refused_alike_whether_or_not_there_is_such_a_finding(change, status):
@@ -344,7 +349,7 @@ def moved(front, **by):
         ),
         (lambda f: {"headers": {"x-hubwarden-signature": "t=1795000000," + sign(HOOK, f.said(), moved(f))}}, 401),
         (lambda f: {"body": f.said(plan_digest="sha256:other")}, 409),
-        (lambda f: {"finding_id": "f-0123456789abcdef"}, 404),
+        (lambda f: {"place": "f-0123456789abcdef"}, 404),
         (lambda f: {"headers": {"content-type": "text/plain"}}, 415),
         (lambda f: {"headers": {"content-type": "application/x-www-form-urlencoded"}}, 415),
         (lambda f: {"body": f.said(reason="x" * LONGEST_BODY)}, 413),
@@ -398,7 +403,7 @@ async def test_storage_that_is_down_decides_nothing_and_says_so():
             raise StorageUnavailableError("table x: down")
 
     front = await asked()
-    front.door._nonces = Down()
+    front.door._hook._nonces = Down()
     assert (await front.hook()).status == 503
     assert front.untouched()
 

@@ -55,7 +55,7 @@ async def attempt_elsewhere[T](doing: str, call: Awaitable[T]) -> T:
     try:
         return await attempt(doing, call)
     except HubGoneError as error:
-        raise PermanentError(str(error)) from None
+        raise PermanentError(str(error)).with_receipt(error.receipt) from None
 
 
 async def attempt_first[T](doing: str, call: Awaitable[T]) -> T:
@@ -63,7 +63,7 @@ async def attempt_first[T](doing: str, call: Awaitable[T]) -> T:
     try:
         return await attempt(doing, call)
     except TransientError as error:
-        raise TransientError(str(error), retry_after=error.retry_after) from None
+        raise TransientError(str(error), retry_after=error.retry_after).with_receipt(error.receipt) from None
 
 
 async def raw_items(listing: Callable[..., Any], *args: str, doing: str) -> list[JsonObject]:

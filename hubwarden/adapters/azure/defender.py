@@ -22,8 +22,10 @@ from hubwarden.adapters.azure.calls import (
     raw_items,
 )
 from hubwarden.adapters.azure.errors import code_of
+from hubwarden.adapters.azure.receipts import receipt_of
 from hubwarden.adapters.azure.redaction import redacted, safe_text
 from hubwarden.domain.jsons import Json, JsonObject, same
+from hubwarden.domain.receipt import Receipt
 from hubwarden.service.errors import ConflictError, PermanentError
 
 
@@ -75,7 +77,7 @@ class SecuritySolutions:
         answer = await asyncio.shield(asked.answer)  # one who goes away takes it from nobody else
         return cast("JsonObject", json.loads(answer))  # each look has its own, whatever becomes of it
 
-    async def put(self, solution: str, before: JsonObject | None, after: JsonObject) -> None:
+    async def put(self, solution: str, before: JsonObject | None, after: JsonObject) -> Receipt:
         """See HubPort.put_security_solution."""
         doing = f"writing the security solution {safe_text(solution, 300)}"
         if not _ID.fullmatch(solution.lower()):
@@ -84,7 +86,7 @@ class SecuritySolutions:
             raise PermanentError(f"{doing}: the body is of another one")
         content = content_of(_settable(after, doing), doing)
         try:
-            await attempt_elsewhere(doing, self._put(solution, before, content))
+            return await attempt_elsewhere(doing, self._put(solution, before, content))
         finally:
             self._asked.pop(solution.lower().split("/")[2], None)
 
@@ -98,7 +100,7 @@ class SecuritySolutions:
             found = await raw_items(listing, doing=doing)
         return json.dumps({"solutions": redacted(cast("Json", found))})
 
-    async def _put(self, solution: str, before: JsonObject | None, content: bytes) -> None:
+    async def _put(self, solution: str, before: JsonObject | None, content: bytes) -> Receipt:
         ends, doing = deadline(), f"reading the security solution {solution}"
         found = await attempt_first(doing, self._get(solution, doing, ends))
         _check_unchanged(before, found, doing)
@@ -106,6 +108,7 @@ class SecuritySolutions:
             response = await self._arm.send("PUT", solution, _VERSION, content=content, middlewares=(only_once,))
         if response.status_code not in WRITTEN:
             raise failure(response)
+        return receipt_of(response.headers)
 
     async def _get(self, solution: str, doing: str, ends: float) -> JsonObject | None:
         """The solution as ARM shows it, None where there is none. A missing resource group is a failure."""

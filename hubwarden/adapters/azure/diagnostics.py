@@ -16,10 +16,12 @@ from urllib.parse import quote
 from hubwarden.adapters.azure.arm import GROUP, MISSING, OK, SEGMENT, WRITTEN, Arm, failure
 from hubwarden.adapters.azure.calls import attempt, content_of, deadline, only_once, raw_items
 from hubwarden.adapters.azure.errors import code_of
+from hubwarden.adapters.azure.receipts import receipt_of
 from hubwarden.adapters.azure.redaction import redacted, safe_text
 from hubwarden.adapters.azure.remembered import Remembered
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json, JsonObject
+from hubwarden.domain.receipt import Receipt
 from hubwarden.service.errors import AzureError, HubGoneError, PermanentError
 
 
@@ -65,17 +67,18 @@ class HubDiagnostics:
         doing = f"reading the diagnostic settings of {hub}"
         return await attempt(doing, self._read(hub, doing))
 
-    async def put(self, hub: HubId, name: str, properties: JsonObject) -> None:
+    async def put(self, hub: HubId, name: str, properties: JsonObject) -> Receipt:
         """See HubPort.put_diagnostic_setting. There are no etags: the last writer wins (RECORDINGS §6)."""
         doing = f"writing the diagnostic setting {safe_text(name, 100)} of {hub}"
         if not _NAME.fullmatch(name):
             raise PermanentError(f"{doing}: that is no name for one")
         content = content_of({"properties": properties}, doing)
         try:
-            await attempt(doing, self._put(hub, name, content))
+            return await attempt(doing, self._put(hub, name, content))
         except HubGoneError as error:
             if not _means_the_hub(str(error).removeprefix(doing).lower(), hub):
-                raise PermanentError(f"{error} (a destination is missing, not the hub)") from None
+                other = PermanentError(f"{error} (a destination is missing, not the hub)")
+                raise other.with_receipt(error.receipt) from None
             raise
 
     async def _read(self, hub: HubId, doing: str) -> JsonObject:
@@ -121,12 +124,13 @@ class HubDiagnostics:
             return None  # it stays like that for a while, so it is worth remembering
         raise failure(response)
 
-    async def _put(self, hub: HubId, name: str, content: bytes) -> None:
+    async def _put(self, hub: HubId, name: str, content: bytes) -> Receipt:
         path = f"{hub.path}/{_SETTINGS}/{name}"
         async with asyncio.timeout_at(deadline()):
             response = await self._arm.send("PUT", path, _VERSION, content=content, middlewares=(only_once,))
         if response.status_code not in WRITTEN:
             raise failure(response)
+        return receipt_of(response.headers)
 
     @cached_property
     def _monitor(self) -> MonitorManagementClient:

@@ -20,6 +20,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
 )
 
+from hubwarden.adapters.azure.receipts import receipt_of
 from hubwarden.adapters.azure.redaction import safe_text
 from hubwarden.service.errors import (
     AzureError,
@@ -65,7 +66,8 @@ def translated(error: Exception, doing: str) -> AzureError:
     response: Any = error.response if isinstance(error, HttpResponseError) else None
     if response is not None and response.status_code not in _SUCCESS:
         code, message = code_and_message(response)
-        return _of_status(int(response.status_code), code, message, response.headers, doing)
+        known = _of_status(int(response.status_code), code, message, response.headers, doing)
+        return known.with_receipt(receipt_of(response.headers))
     senseless = isinstance(error, DecodeError) and not isinstance(error, IncompleteReadError)
     if response is None and isinstance(error, (SdkError, TimeoutError)) and not senseless:
         return TransientError(

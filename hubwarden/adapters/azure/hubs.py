@@ -25,10 +25,12 @@ from hubwarden.adapters.azure.defender import SecuritySolutions
 from hubwarden.adapters.azure.diagnostics import HubDiagnostics
 from hubwarden.adapters.azure.locks import read_only_scopes
 from hubwarden.adapters.azure.policies import edited, without_keys
+from hubwarden.adapters.azure.receipts import Receipts
 from hubwarden.adapters.azure.redaction import redacted_hub, safe_text
 from hubwarden.adapters.azure.subscriptions import enabled_subscriptions
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import Json, JsonObject
+from hubwarden.domain.receipt import Receipt
 from hubwarden.service.errors import PermanentError
 from hubwarden.service.ports import Page, PolicyEdit
 
@@ -84,14 +86,14 @@ class ArmHubs:
 
     async def put_hub(
         self, hub: HubId, body: JsonObject, *, etag: str, policies: Sequence[PolicyEdit] = ()
-    ) -> None:
+    ) -> Receipt:
         """See HubPort.
 
-        The answer holds keys that nobody sent, so nothing but its status is looked at (RECORDINGS §3.4).
+        The answer holds keys that nobody sent, so nothing but its status and ids is looked at (RECORDINGS §3.4).
         """
         place = _as_azure_spells_it(hub, body)
         _refuse_keys(hub, body)
-        await attempt(f"writing {hub}", self._put(hub, place, body, etag, policies))
+        return await attempt(f"writing {hub}", self._put(hub, place, body, etag, policies))
 
     async def sas_policies(self, hub: HubId) -> JsonObject:
         """See HubPort."""
@@ -102,9 +104,9 @@ class ArmHubs:
         """See HubPort."""
         return await self._diagnostics.read(hub)
 
-    async def put_diagnostic_setting(self, hub: HubId, name: str, properties: JsonObject) -> None:
+    async def put_diagnostic_setting(self, hub: HubId, name: str, properties: JsonObject) -> Receipt:
         """See HubPort."""
-        await self._diagnostics.put(hub, name, properties)
+        return await self._diagnostics.put(hub, name, properties)
 
     async def subscriptions(self) -> Sequence[str]:
         """See HubPort."""
@@ -118,9 +120,9 @@ class ArmHubs:
         """See HubPort."""
         return await self._solutions.read(subscription, since)
 
-    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> None:
+    async def put_security_solution(self, solution: str, before: JsonObject | None, after: JsonObject) -> Receipt:
         """See HubPort."""
-        await self._solutions.put(solution, before, after)
+        return await self._solutions.put(solution, before, after)
 
     async def query_devices(self, host: str, query: str, continuation: str | None = None) -> Page:
         """See HubPort."""
@@ -139,15 +141,16 @@ class ArmHubs:
 
     async def _put(
         self, hub: HubId, place: tuple[str, str], body: JsonObject, etag: str, edits: Sequence[PolicyEdit]
-    ) -> None:
-        ends = deadline()
+    ) -> Receipt:
+        ends, receipts = deadline(), Receipts()
         if edits:
             body = await self._with_policies(hub, body, edits, ends)
         content = content_of(body, f"writing {hub}")
         async with asyncio.timeout_at(ends):
             await self._client(hub.subscription).iot_hub_resource.begin_create_or_update(
-                *place, content, if_match=etag, polling=False, middlewares=(only_once,)
+                *place, content, if_match=etag, polling=False, middlewares=(only_once,), raw_response_hook=receipts
             )
+        return receipts.last
 
     async def _with_policies(
         self, hub: HubId, body: JsonObject, edits: Sequence[PolicyEdit], ends: float

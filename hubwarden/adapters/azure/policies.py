@@ -33,21 +33,27 @@ def without_keys(listed: Sequence[JsonObject], doing: str) -> JsonObject:
 def edited(listed: Sequence[JsonObject], edits: Sequence[PolicyEdit], doing: str) -> list[JsonObject]:
     """The list to send: what is not edited exactly as it was read, in the order in which it was read.
 
-    An entry that is to have new keys is sent without any. That Azure makes new ones then is how the CLI renews
-    keys, and UNVERIFIED beyond that: no recording shows it.
+    An entry that is to have new keys, or that is made, is sent without any. That Azure makes new ones then is how
+    the CLI makes policies and renews keys, and UNVERIFIED beyond that: no recording shows it.
 
     Raises:
-        ConflictError: a policy to be edited is not there, or has other rights than it was expected to have.
-        PermanentError: the edits contradict each other or grant a right, or the list is not what Azure sends.
+        ConflictError: a policy to be edited is not there, or has other rights than it was expected to have; or one
+            to be made is there.
+        PermanentError: the edits contradict each other, or grant a right and restore nothing, or the list is not
+            what Azure sends.
     """
     present = _by_name(((name_of(entry, doing), entry) for entry in listed), doing)
     wanted = _by_name(((edit.name, edit) for edit in edits), doing)
     for key, edit in wanted.items():
-        if key not in present:
+        if edit.expected is None:
+            _check_new(edit, doing, there=key in present)
+        elif key not in present:
             raise ConflictError(f"{doing}: there is no policy {safe_text(edit.name, 100)} any more")
-        _check(edit, rights_of(present[key], doing), doing)
+        else:
+            _check(edit, rights_of(present[key], doing), doing)
     result = [_after(entry, wanted.get(key), doing) for key, entry in present.items()]
-    return [entry for entry in result if entry is not None]
+    made = [_made(edit) for key, edit in wanted.items() if key not in present]
+    return [*(entry for entry in result if entry is not None), *made]
 
 
 def name_of(entry: JsonObject, doing: str) -> str:
@@ -77,14 +83,26 @@ def _by_name[T](named: Iterable[tuple[str, T]], doing: str) -> Mapping[str, T]:
     return found
 
 
+def _check_new(edit: PolicyEdit, doing: str, *, there: bool) -> None:
+    name = safe_text(edit.name, 100)
+    if there:
+        raise ConflictError(f"{doing}: there is a policy {name} again")
+    if not edit.restores or not edit.rights:
+        raise PermanentError(f"{doing}: the policy {name} would be made, and nothing was asked to be restored")
+
+
+def _made(edit: PolicyEdit) -> JsonObject:
+    return {"keyName": edit.name, "rights": _written(edit.rights or (), edit.rights or ())}
+
+
 def _check(edit: PolicyEdit, present: Sequence[str], doing: str) -> None:
     name = safe_text(edit.name, 100)
-    if _meant(present) != _meant(edit.expected):
+    if _meant(present) != _meant(edit.expected or ()):
         shown = safe_text(", ".join(sorted(present)), 200)
         raise ConflictError(f"{doing}: the policy {name} has other rights than it had: {shown}")
     if edit.rights is not None and not edit.rights:
         raise PermanentError(f"{doing}: the policy {name} would be left without any right")
-    if edit.rights is not None and not _meant(edit.rights) <= _meant(present):
+    if edit.rights is not None and not edit.restores and not _meant(edit.rights) <= _meant(present):
         raise PermanentError(f"{doing}: the policy {name} would get rights that it does not have")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from hubwarden.adapters.notify.acs import AcsChannel
+from hubwarden.adapters.notify.apprise import AppriseChannel
 from hubwarden.adapters.notify.hook import SecretHook
 from hubwarden.adapters.notify.slack import SlackChannel
 from hubwarden.adapters.notify.smtp import SmtpChannel
@@ -53,5 +54,7 @@ def make_channels(
             case settings.WebhookChannel():
                 secret = Secret.read(env, channel.secret_setting)
                 return WebhookChannel(Http(channel.url, secret, connector=connector), secret)
+            case settings.Apprise():
+                return AppriseChannel(Secret.read(env, channel.url_setting), notify)
 
     return {name: made(channel) for name, channel in notify.channels.items()}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from hubwarden.adapters.notify.hook import SecretHook
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.message import Message
+
+
+_BUTTONS: Final = 25
+"""Elements of one actions block."""
 
 
 class SlackChannel:
@@ -36,15 +40,15 @@ def blocks(message: Message) -> JsonObject:
             "elements": [_section([_text(line)]) for line in lines],
         },
     ]
+    of_items = ((f"Decide on {item.hub}", item.url) for item in message.items if item.url)
     buttons: list[Any] = [
         {
             "type": "button",
-            "text": {"type": "plain_text", "text": escaped(f"Decide on {item.hub}")[:75], "emoji": False},
-            "url": item.url,
+            "text": {"type": "plain_text", "text": escaped(label)[:75], "emoji": False},
+            "url": url,
             "action_id": f"decide-{index}",
         }
-        for index, item in enumerate(message.items)
-        if item.url
+        for index, (label, url) in enumerate([*message.together, *of_items][:_BUTTONS])
     ]
     shown: list[Any] = [{"type": "rich_text", "elements": rich}]
     if buttons:

@@ -61,6 +61,7 @@ def _envelope(message: Message, items: tuple[Item, ...]) -> JsonObject:
 def _card(message: Message, items: tuple[Item, ...]) -> JsonObject:
     rest = message.count - len(items)
     lines = [*(item.text for item in items), *([f"and {rest} more"] if rest else [])]
+    of_items = ((f"Decide on {_text(item.hub)}", item.url) for item in items if item.url)
     body: list[Any] = [
         _rich([_run(message.title, size="Large", weight="Bolder")]),
         *(_rich([_run(f"{name}: ", weight="Bolder"), _run(value)]) for name, value in message.facts),
@@ -74,8 +75,8 @@ def _card(message: Message, items: tuple[Item, ...]) -> JsonObject:
         "fallbackText": _text(message.title),
         "body": body,
         "actions": [
-            {"type": "Action.OpenUrl", "title": f"Decide on {_text(item.hub)}", "url": item.url}
-            for item in [item for item in items if item.url][:_BUTTONS]
+            {"type": "Action.OpenUrl", "title": label, "url": url}
+            for label, url in [*message.together, *of_items][:_BUTTONS]
         ],
     }
 

@@ -52,6 +52,7 @@ def cloud_event(message: Message) -> JsonObject:
             "severity": message.severity.value,
             "rule": message.rule_id,
             "count": message.count,
+            "decide_together": [{"title": label, "url": url} for label, url in message.together],
             "findings": [_finding(one, urls) for one in message.about],
         },
     }
