@@ -81,11 +81,11 @@ POINTS: Final[tuple[str, ...]] = (
 ROLLBACK: Final[tuple[str, ...]] = (
     "begun",
     "records.save",
-    "audit.append hold",
+    "audit.append finding: resolved",
     "findings.save resolved",
     *POINTS[4:16],
     "remediations.keep rolled_back",
-    "audit.append finding: resolved",
+    "audit.append finding: resolved (2)",
     "findings.save resolved (2)",
     "tickets.close",
     "findings.save resolved (3)",

@@ -95,6 +95,8 @@ async def _found(ports: Ports, remediation_id: str) -> Remediation:
 def _check(ports: Ports, remediation: Remediation) -> None:
     if not ports.policy.watches(remediation.hub):
         raise NotRolledBackError(f"{remediation.hub} is in no subscription that the policy file names: {_NOTHING}")
+    if ports.policy.observes:
+        raise NotRolledBackError(f"policy enforcement is observe, so nothing would be written: {_NOTHING}")
     why = obstacle(remediation)
     if why is not None:
         raise NotRolledBackError(f"{remediation.id} cannot be rolled back by a machine: {why}\n{_NOTHING}")
@@ -226,6 +228,8 @@ def why_over(ports: Ports, snapshot: Snapshot, finding: Finding) -> str | None:
     """
     assert finding.rollback is not None
     last = finding.history[-1]
+    if ports.policy.observes:
+        return "the rollback does not take place: policy enforcement is observe by now, so nothing is written"
     if finding.state is State.REJECTED:
         return f"the rollback does not take place: {last.reason}"
     elsewhere = "; ".join(moved(changes_of(finding.rollback), snapshot))
@@ -256,8 +260,12 @@ async def hold_all(ports: Ports, finding: Finding, known: Sequence[Stored[Findin
     reason = f"rolled back ({rollback.remediation}): {rollback.reason}"
     for stored in (rows[id_] for id_ in rollback.findings):
         if stored.value.hold is None:
-            hold = Hold(rollback.by, ports.clock.now(), reason)
-            details = {"finding": stored.value.id, "hub": finding.hub.path, "by": rollback.by, "reason": reason}
-            await ports.audit.append("hold", details)
-            await enter(ports, stored, replace(stored.value, hold=hold), reason)
+            held = _held(stored.value, Hold(rollback.by, ports.clock.now(), reason))
+            await enter(ports, stored, held, held.history[-1].reason)
     return None
+
+
+def _held(finding: Finding, hold: Hold) -> Finding:
+    """Where it stands it stays: once the drift is seen again, policy holds it."""
+    noted = finding.noting(Event.HOLD, at=hold.at, reason=f"held by {hold.by}: {hold.reason}")
+    return replace(noted, hold=hold)
