@@ -38,6 +38,7 @@ READS: Final = {
         "sas_policies",
         "diagnostics",
         "subscriptions",
+        "read_only_scopes",
         "security_solutions",
         "query_devices",
     ),

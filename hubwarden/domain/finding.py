@@ -287,6 +287,8 @@ class Hold:
     by: str
     at: datetime
     reason: str
+    calls_people: bool = False
+    """Somebody must act: there is to be a ticket, each time that the drift is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +371,7 @@ class Finding:
     limit: Limit | None = None
     """Set while a limit holds it: it gets its turn without a person, in order."""
     calls_people: bool = False
-    """While held: somebody must act, so there is to be a ticket."""
+    """While a limit holds it: somebody must act, so there is to be a ticket."""
     fixes: tuple[datetime, ...] = ()
     """When it was fixed automatically, the last few times."""
     deeds: tuple[Deed, ...] = ()
@@ -415,7 +417,8 @@ class Finding:
     @property
     def for_people(self) -> bool:
         """Whether somebody must act: there is to be a ticket."""
-        return self.state in FOR_PEOPLE or (self.state is State.HELD and self.calls_people)
+        called = self.calls_people or (self.hold is not None and self.hold.calls_people)
+        return self.state in FOR_PEOPLE or (self.state is State.HELD and called)
 
     @property
     def id(self) -> str:

@@ -167,7 +167,7 @@ def _steps(finding: Finding) -> Iterator[tuple[Step, Kind | None]]:
     """The finding's steps, and what each of them tells."""
     state: State | None = None
     for step in finding.history:
-        called = step.event is Event.HOLD and finding.calls_people and step is finding.history[-1]
+        called = step.event is Event.HOLD and finding.for_people and step is finding.history[-1]
         yield step, Kind.HELD if called else _kind(state, step)
         state = step.state
 

@@ -100,11 +100,11 @@ def gated(gate: Gate | None, finding: Finding, decision: Decision) -> tuple[Find
     stop = gate.stop(finding) if gate is not None and decision.action is Action.FIX else None
     if gate is None or stop is None:
         return replace(finding, limit=None), decision  # where policy itself holds it, it has no turn to wait for
-    held = replace(finding, calls_people=stop.calls_people)
     if stop.limit is Limit.BREAKER:
-        held = replace(held, limit=None, hold=Hold("the breaker", gate.now, stop.reason))
+        hold = Hold("the breaker", gate.now, stop.reason, calls_people=stop.calls_people)
+        held = replace(finding, limit=None, calls_people=False, hold=hold)
     else:
-        held = replace(held, limit=stop.limit)
+        held = replace(finding, limit=stop.limit, calls_people=stop.calls_people)
     return held, Decision(Action.HOLD, stop.reason)
 
 

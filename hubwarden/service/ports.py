@@ -246,6 +246,16 @@ class HubPort(Protocol):
         """
         ...
 
+    async def read_only_scopes(self, subscription: str) -> Sequence[str]:
+        """What the ReadOnly locks of a subscription are on: ids in lower case, perhaps the subscription's.
+
+        One ARM read. Whatever lies under such an id cannot be written.
+
+        Raises:
+            TransientError, DeniedError, PermanentError: as they say.
+        """
+        ...
+
     async def security_solutions(self, subscription: str, *, since: datetime) -> JsonObject:
         """The subscription's IoT security solutions, in the shape of Facet.DEFENDER; one ARM read.
 

@@ -35,6 +35,7 @@ from hubwarden.service.evaluate import not_found, remember
 from hubwarden.service.fingerprint import fingerprint
 from hubwarden.service.gate import kill_switch, note_outcome
 from hubwarden.service.ledger import enter, move
+from hubwarden.service.locks import locked
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
 from hubwarden.service.observe import busy, observe
 from hubwarden.service.planning import Drifting, Prepared, policy_edits, prepared, solution_edit
@@ -170,10 +171,10 @@ async def _prepare(ports: Ports, look: Look) -> _Fix | None:
     rollback = next((stored for stored in look.approved() if stored.value.rollback is not None), None)
     if rollback is not None:  # it goes first and alone: somebody waits for it
         return await _prepare_rollback(ports, look, rollback)
-    plans = [(stored, await _plan_alone(ports, look, stored)) for stored in _shown(look)]
+    plans = await _unlocked(ports, [(stored, await _plan_alone(ports, look, stored)) for stored in _shown(look)])
     # What stands beside the hub goes first: a write of the hub gives it a new etag, and voids other approvals.
-    target = min((plan.target for _, plan in plans if plan is not None), key=_FIRST.index, default=None)
-    wanted = [(stored, plan) for stored, plan in plans if plan is not None and plan.target is target]
+    target = min((plan.target for _, plan in plans), key=_FIRST.index, default=None)
+    wanted = [(stored, plan) for stored, plan in plans if plan.target is target]
     alone = {stored.value.id for stored, plan in wanted if not _approved_by_people(stored.value, plan)}
     slots, fixable = await _within_limits(ports, [stored for stored, _ in wanted], alone)
     if not fixable:
@@ -204,6 +205,20 @@ async def _claimed(
         await give_back(ports, slots)
         return None
     return _Fix(made, look.snapshot, claims, verify, slots)
+
+
+async def _unlocked(
+    ports: Ports, plans: Sequence[tuple[Stored[Finding], Plan | None]]
+) -> list[tuple[Stored[Finding], Plan]]:
+    """The plans that no lock forbids; the others are for people, and hold up no other."""
+    made = [(stored, plan) for stored, plan in plans if plan is not None]
+    locks = await locked(ports, [plan for _, plan in made]) if made else {}
+    for stored, plan in made:
+        if plan.digest in locks:
+            await _tell_people(
+                ports, [stored], f"a ReadOnly lock on {locks[plan.digest]} forbids it; remove the lock"
+            )
+    return [(stored, plan) for stored, plan in made if plan.digest not in locks]
 
 
 def _approved_by_people(finding: Finding, plan: Plan) -> bool:

@@ -46,7 +46,7 @@ STATES = {
     "factory-south": {"tls-minimum": FIXED, "sas-policies": ["open", "awaiting_approval", *FIXED[1:]]},
     "harbour": {
         "defender-devices": ["open", "ticketed"],
-        "tls-minimum": ["open", "approved", "executing", "ticketed"],
+        "tls-minimum": ["open", "approved", "ticketed"],
     },
 }
 
@@ -70,7 +70,7 @@ def test_the_demo_plays_all_four_drifts_and_writes_its_report():
     assert states == STATES
     versions = {name: hub["hub_read_back"]["properties"]["minTlsVersion"] for name, hub in hubs.items()}
     assert versions == {"factory-north": "1.2", "factory-south": "1.2", "harbour": "1.0"}
-    assert "ScopeLocked" in hubs["harbour"]["findings"]["tls-minimum"]["ticket"]
+    assert "a ReadOnly lock on " in hubs["harbour"]["findings"]["tls-minimum"]["ticket"]
     assert [device["deviceId"] for device in hubs["harbour"]["devices_not_covered"]] == ["crane-7"]
     assert [setting["name"] for setting in hubs["factory-north"]["diagnostic_settings"]] == ["hubwarden"]
     assert hubs["factory-north"]["cost"]["arm_calls_to_put"] <= 7

@@ -570,6 +570,7 @@ class FakeHubs:
         self.before_put = lambda hub: None
         self.no_effect = False
         self.solutions = {}
+        self.read_only = []
         self.pages = {"devices": [], "devices.modules": []}
         self.facets = {
             "policies": {"policies": []},
@@ -685,6 +686,13 @@ class FakeHubs:
         if self.faults.get("subscriptions"):
             raise self.faults["subscriptions"].pop(0)
         return sorted({hub.subscription for hub in self.hubs})
+
+    @gated
+    async def read_only_scopes(self, subscription):
+        self.calls.append(("locks", subscription))
+        if self.faults.get("locks"):
+            raise self.faults["locks"].pop(0)
+        return [scope for scope in self.read_only if scope.split("/")[2] == subscription]
 
     @gated
     async def security_solutions(self, subscription, *, since):

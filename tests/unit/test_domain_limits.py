@@ -118,7 +118,7 @@ def test_every_combination_of_limits(names):
     assert decision.action is Action.HOLD
     assert decision.reason
     if want == "breaker":
-        assert (after.hold.by, after.limit, after.calls_people) == ("the breaker", None, True)
+        assert (after.hold.by, after.hold.calls_people, after.limit) == ("the breaker", True, None)
     else:
         assert (after.hold, after.limit, after.calls_people) == (None, Limit(want), want == "share")
 

@@ -142,7 +142,7 @@ async def test_a_fix_reads_only_what_its_rules_need():
     world.hubs.calls.clear()
     [message] = [letter.message for letter in world.work.letters]
     await world.handle(message)
-    assert [kind for kind, _ in world.hubs.calls] == ["get", "put"]
+    assert [kind for kind, _ in world.hubs.calls] == ["get", "locks", "put"]
     assert set(world.record().verdicts) == {"tls-minimum", "logs"}, "what was not asked for is still remembered"
 
 

@@ -537,6 +537,19 @@ async def test_what_is_always_changed_back_is_held_and_the_ticket_names_who_does
     safe(world)
 
 
+async def test_what_the_breaker_holds_has_a_ticket_each_time_that_it_is_there():
+    world = World()
+    world.hubs.add()
+    await flapping(world)
+    await world.drift(value="1.2")
+    await world.run()
+    assert (world.state(), world.tickets.open_ones) == (State.RESOLVED, [])
+    await world.drift(value="1.0")
+    await world.run()
+    assert (world.state(), len(world.tickets.open_ones)) == (State.HELD, 1)
+    assert "changed back each time by Jo Doe" in world.tickets.open_ones[0].text
+
+
 async def test_a_release_gives_the_breaker_a_fresh_start():
     world = World()
     world.hubs.add()

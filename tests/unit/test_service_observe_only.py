@@ -183,6 +183,7 @@ def test_the_wall_knows_every_call_that_there_is():
         "sas_policies",
         "diagnostics",
         "subscriptions",
+        "read_only_scopes",
         "security_solutions",
         "query_devices",
     }

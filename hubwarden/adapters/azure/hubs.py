@@ -23,6 +23,7 @@ from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.dataplane import HubDataPlane
 from hubwarden.adapters.azure.defender import SecuritySolutions
 from hubwarden.adapters.azure.diagnostics import HubDiagnostics
+from hubwarden.adapters.azure.locks import read_only_scopes
 from hubwarden.adapters.azure.policies import edited, without_keys
 from hubwarden.adapters.azure.receipts import Receipts
 from hubwarden.adapters.azure.redaction import redacted_hub, safe_text
@@ -110,6 +111,10 @@ class ArmHubs:
     async def subscriptions(self) -> Sequence[str]:
         """See HubPort."""
         return await enabled_subscriptions(self._arm)
+
+    async def read_only_scopes(self, subscription: str) -> Sequence[str]:
+        """See HubPort."""
+        return await read_only_scopes(self._arm, subscription)
 
     async def security_solutions(self, subscription: str, *, since: datetime) -> JsonObject:
         """See HubPort."""

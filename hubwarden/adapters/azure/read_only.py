@@ -39,6 +39,10 @@ class ReadOnlyHubs:
         """See HubPort."""
         return await self.hubs.subscriptions()
 
+    async def read_only_scopes(self, subscription: str) -> Sequence[str]:
+        """See HubPort."""
+        return await self.hubs.read_only_scopes(subscription)
+
     async def security_solutions(self, subscription: str, *, since: datetime) -> JsonObject:
         """See HubPort."""
         return await self.hubs.security_solutions(subscription, since=since)
