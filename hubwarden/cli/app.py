@@ -105,8 +105,17 @@ def plan_(context: typer.Context, finding: _FindingId, output: _Output = Output.
     run(_plan_now(context.obj, finding, output))
 
 
-@app.command("sweep")
-def sweep_(context: typer.Context) -> None:
+_sweep_app = typer.Typer(no_args_is_help=True, help="Have every hub looked at.")
+app.add_typer(_sweep_app, name="sweep")
+
+
+@_sweep_app.callback()
+def _sweeps() -> None:
+    """So that `now` is a word of its own."""
+
+
+@_sweep_app.command("now")
+def sweep_now(context: typer.Context) -> None:
     """Have every hub looked at now, instead of with the next timer."""
     run(_sweep(context.obj))
 

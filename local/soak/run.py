@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from azure.storage.blob.aio import BlobServiceClient
 
+from hubwarden.domain.audit import Place, verify
 from hubwarden.domain.finding import Finding
 from local.scene import WORKSPACE, hub_body, send_logs
 from local.soak import checks
@@ -31,6 +32,12 @@ rules:
   sas-policies: {{mode: approve}}
   defender-hub: {{mode: "off"}}
   defender-devices: {{mode: "off"}}
+limits:
+  per_hour: {{in_all: 500, per_rule: 500, per_subscription: 500}}
+  per_sweep: {{in_all: 500, per_rule: 500, per_subscription: 500}}
+  share: {{percent: 100}}
+  breaker: {{fixes: 50, hours: 1}}
+  errors: {{percent: 99}}
 """
 
 _REST: Final = 240
@@ -89,7 +96,8 @@ async def soak(plan: Plan, folder: Path) -> Report:
 
 
 async def _report(stack: Stack, done: Mapping[str, int], start: Mapping[str, HubState]) -> Report:
-    requests, audit = await stack.sim.requests(bodies=True), await _audit(stack)
+    requests, trail = await stack.sim.requests(bodies=True), await _audit(stack)
+    audit = [json.loads(line) for lines in trail.values() for line in lines]
     states, findings = {name: await _state(stack, name) for name in start}, await _findings(stack)
     writes, ours = list(replay(requests, start)), HUBWARDEN.name
     replayed = {write.hub: write.after for write in writes}
@@ -98,6 +106,7 @@ async def _report(stack: Stack, done: Mapping[str, int], start: Mapping[str, Hub
         *checks.unaudited(requests, audit, ours),
         *checks.unpermitted(audit, ASKING),
         *checks.needless(writes, ours),
+        *(f"{problem.blob} line {problem.line}: {problem.what}" for problem in verify(trail.items()).problems),
         *(f"{hub} is not as its writes leave it" for hub, after in replayed.items() if after != states[hub]),
     ]
     return Report(
@@ -139,12 +148,15 @@ async def _state(stack: Stack, name: str) -> HubState:
     )
 
 
-async def _audit(stack: Stack) -> list[Mapping[str, Any]]:
+async def _audit(stack: Stack) -> dict[str, list[bytes]]:
+    """The lines of the trail by their blobs, in order."""
     async with BlobServiceClient.from_connection_string(stack.connection_string) as blobs:
         container = blobs.get_container_client("hubwarden-audit")
-        names = sorted([name async for name in container.list_blob_names()])
-        texts = [await (await container.download_blob(name)).readall() for name in names]
-    return [json.loads(line) for text in texts for line in text.splitlines()]
+        places = [place async for name in container.list_blob_names() if (place := Place.of(name))]
+        return {
+            place.name: (await (await container.download_blob(place.name)).readall()).splitlines(keepends=True)
+            for place in sorted(places)
+        }
 
 
 async def _count(stack: Stack, container: str) -> int:

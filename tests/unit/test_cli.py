@@ -511,7 +511,7 @@ def test_where_there_is_no_plan_it_is_said_why(desk, spoil, said):
 
 def test_an_operator_has_every_hub_looked_at_now(clean):
     clean.world.hubs.change(value="1.0")
-    assert clean.run("sweep").exit_code == 0
+    assert clean.run("sweep", "now").exit_code == 0
     [message] = clean.world.work.of(SweepMessage)
     assert message.subscription == "all"
     asyncio.run(clean.world.run(until=timedelta(seconds=1)))

@@ -6,6 +6,7 @@ import functools
 import itertools
 import re
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,11 +15,13 @@ import yaml
 
 from detectors import RULES
 from hubwarden.domain.decision import decide
-from hubwarden.domain.finding import Finding, Hold, Obstacle
+from hubwarden.domain.finding import Finding, Hold, Limit, Obstacle, State
 from hubwarden.domain.hub_id import HubId
+from hubwarden.domain.limits import Asked, Gate, Kill, Ledger, Limits
 from hubwarden.domain.policy import check_policy
 from hubwarden.domain.rule import Remediator, Safety
 from hubwarden.domain.severity import Severity
+from hubwarden.service.gate import gated
 
 
 TABLE = yaml.safe_load((Path(__file__).parents[1] / "cases" / "decisions" / "table.yaml").read_text())
@@ -140,6 +143,30 @@ def test_a_fix_needs_everything_to_allow_it():
             assert case["mode"] in {"approve", "auto"}, case
             assert (case["hold"], case["enforcement"]) == ("none", "enforce"), case
             assert case["fix"] != "none", case
+
+
+GATES = {
+    "open": Gate(Limits(), NOW),
+    "kill": Gate(Limits(), NOW, Kill(on=True, by="robin", at=NOW, reason="odd")),
+    "errors": Gate(Limits(), NOW, ledger=Ledger(tripped="11 of 20 failed", tripped_at=NOW)),
+    "share": Gate(Limits(), NOW, asked={RULE: Asked(RULE, HUB, NOW, 40, 50)}),
+    "breaker": Gate(Limits(), NOW, fixes={RULE: frozenset(NOW - timedelta(hours=n) for n in range(3))}),
+    "budget": Gate(Limits(), NOW),
+    "unread": Gate(Limits(), NOW, unread="HTTP 503"),
+}
+
+
+@pytest.mark.parametrize("limit", GATES)
+def test_of_every_combination_a_limit_holds_what_the_table_would_fix_and_nothing_else(limit):
+    """What stops what among the limits is in test_domain_limits.py, for each combination of them."""
+    for case in cases():
+        decision = decided(case)
+        waits = Finding(HUB, RULE, SUBJECT, Severity.HIGH, "drift", NOW, NOW)
+        if limit == "budget":
+            waits = replace(waits, state=State.HELD, limit=Limit.BUDGET)
+        _, after = gated(GATES[limit], waits, decision)
+        held = decision.action == "fix" and limit != "open"
+        assert after.action == ("hold" if held else decision.action), case
 
 
 def test_what_a_tag_that_is_refused_says_is_told_and_changes_nothing():
