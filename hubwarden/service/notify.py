@@ -19,6 +19,7 @@ from hubwarden.domain.message import (
     TOGETHER,
     Kind,
     LinkTo,
+    Message,
     Notice,
     group,
     notice,
@@ -96,24 +97,32 @@ async def wake(ports: Ports) -> None:
 
 async def deliver(ports: Ports, message: NotifyMessage) -> None:
     """Send what waits for this channel, grouped by its causes; drop what is too old."""
-    channel, outbox = ports.channels.get(message.channel), ports.outbox
-    if channel is None:
-        log.warning("there is no channel %s any more: what waits for it is not told", message.channel)
+    outbox = ports.outbox
     if outbox is None:
         return
+    channel = ports.channels.get(message.channel) or _NoChannel()
     now, waiting = ports.clock.now(), await outbox.waiting(message.channel)
-    old, ready = old_ones(waiting, now), ready_ones(waiting, now) if channel else []
-    if not (old or ready):
+    due = [*old_ones(waiting, now), *ready_ones(waiting, now)]
+    if not due:
         return
     # In case this worker dies with its claim.
     await ports.work.send(NotifyMessage(channel=message.channel), delay=CLAIM + _LATER)
-    claimed = await _claimed(ports, outbox, [*old, *ready])
+    claimed = await _claimed(ports, outbox, due)
     findings = await _findings(ports, claimed)
     taken = await _true_ones(outbox, claimed, findings)
     await _drop(ports, outbox, [stored for stored in taken if is_old(stored.value, now)])
-    if channel is not None:
-        left = [stored for stored in taken if not is_old(stored.value, now)]
-        await _send(ports, outbox, channel, message, left, link=_links(ports, message.channel, findings))
+    left = [stored for stored in taken if not is_old(stored.value, now)]
+    await _send(ports, outbox, channel, message, left, link=_links(ports, message.channel, findings))
+
+
+class _NoChannel:
+    """Channel. It stands for one that the policy file does not name, or does not name yet on this instance."""
+
+    async def send(self, message: Message) -> None:
+        raise DeniedError(f"the policy file names no such channel; it was not told: {message.title}")
+
+    async def close(self) -> None:
+        pass
 
 
 async def _lay_down(ports: Ports, one: Notice, kinds: Collection[Kind]) -> None:

@@ -13,10 +13,11 @@ from hubwarden.domain.finding import Event, State
 from hubwarden.domain.message import Kind
 from hubwarden.service.approve import approve
 from hubwarden.service.errors import DeniedError, PermanentError, TransientError
+from hubwarden.service.exemptions import tell_ends
 from hubwarden.service.health import health
 from hubwarden.service.messages import NotifyMessage, Queue
 from hubwarden.service.notify import wake
-from tests.unit.fakes import HUB, START, FakeChannel, FakeOutbox, Killed, World, hub_id
+from tests.unit.fakes import HUB, START, FakeChannel, FakeOutbox, Killed, World, hub_id, policy
 from tests.unit.test_service_remediate import two_rules
 
 
@@ -353,15 +354,19 @@ async def test_what_no_channel_took_in_a_day_is_dropped_with_an_audit_line():
     assert (await health_of(world), len(world.outbox.rows), world.work.poison) == ([], 0, [])
 
 
-async def test_what_waits_for_a_channel_that_is_no_more_is_dropped_by_a_sweep_after_a_day():
+@pytest.mark.parametrize("was_told_no", [False, True])
+async def test_what_waits_for_a_channel_that_is_no_more_is_dropped_after_a_day(was_told_no):
     world = made("ticket")
     world.channels["all"].fails = TransientError("503")
     world.hubs.add(minTlsVersion="1.1")
     await world.sweep()
-    await world.run(until=timedelta(minutes=5))
+    if was_told_no:
+        await world.run(until=timedelta(minutes=5))
     del world.channels["all"]
     await world.live(hours=23)
-    assert (len(world.outbox.rows), len(await health_of(world))) == (1, 1)
+    (warning,) = await health_of(world)
+    assert "the policy file names no such channel" in warning
+    assert len(world.outbox.rows) == 1
     await world.live(hours=2)
     assert (len(world.outbox.rows), await health_of(world)) == (0, [])
     assert [line["channel"] for line in world.audit.of("untold")] == ["all"]
@@ -475,3 +480,30 @@ async def test_wherever_a_worker_dies_what_was_refused_is_told_without_a_sweep(e
         await world.run(until=timedelta(minutes=20))
         assert told(world, "all") == [Kind.TICKETED], f"killed at gate {gate}"
     assert gate > 10
+
+
+async def test_exemptions_of_several_hubs_that_end_are_one_message():
+    exempt = "".join(
+        f"\n  - {{rule: tls-minimum, hub: {hub_id(f'hub-{n}').path}, until: 2026-11-25, reason: r, owner: jo}}"
+        for n in range(3)
+    )
+    world = made()
+    world.policy = policy("auto", more=NOTIFY.replace("came_back]", "exemption_ends]") + "exemptions:" + exempt)
+    for number in range(3):
+        world.hubs.add(hub_id(f"hub-{number}"), minTlsVersion="1.1")
+    await world.sweep()
+    await world.run(until=timedelta(minutes=2))
+    await tell_ends(world.ports)
+    await world.run(until=timedelta(minutes=2))
+    assert [(message.kind, message.count) for message in world.channels["ops"].sent] == [(Kind.EXEMPTION_ENDS, 3)]
+
+
+async def test_a_channel_that_another_instance_knows_already_gets_its_notices_soon():
+    world = made()
+    world.hubs.add(minTlsVersion="1.1")
+    await world.sweep()
+    known = world.channels.pop("ops")
+    await world.run(until=timedelta(minutes=2))
+    world.channels["ops"] = known
+    await world.run(until=timedelta(minutes=15))
+    assert told(world) == [Kind.ASKED]
