@@ -68,7 +68,7 @@ from hubwarden.service.messages import (
     VerifyMessage,
     parse,
 )
-from hubwarden.service.notify import deliver
+from hubwarden.service.notify import deliver, wake
 from hubwarden.service.ports import (
     AuditReader,
     AuditTrail,
@@ -275,6 +275,7 @@ class Hubwarden:
             raise
         await expire(self._ports)
         await tell_ends(self._ports)
+        await wake(self._ports)
         await forget_old(self._ports)
         if self.settings.webhook_keys:
             await self._nonces.forget(self._clock.now())

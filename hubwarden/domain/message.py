@@ -19,6 +19,8 @@ from hubwarden.domain.severity import Severity
 SHOWN: Final = 10
 TOGETHER: Final = 50
 """As many requests as one page and one address can hold."""
+PAGES: Final = 5
+"""As many pages as every channel has room for: a card of Teams has five buttons."""
 
 _LONGEST: Final = 300
 
@@ -225,15 +227,29 @@ type LinkTo = Callable[[Sequence[Notice]], str | None]
 """The page on which a person decides what these notices ask, where there is one."""
 
 
+type Cause = tuple[Kind, str, Severity, str | None]
+
+
+def cause(one: Notice) -> Cause:
+    """What it has in common with what is told together: its kind, the rule, the severity and the person."""
+    return one.kind, one.rule_id, one.severity, one.actor
+
+
 def group(told: Iterable[Notice], link: LinkTo = lambda _: None) -> list[Message]:
     """The messages: what has one cause is one message, whose items are the first ten.
 
-    One cause is: the same kind of notice, of one rule and one severity, by the same person.
+    Of requests, one message holds no more than it has pages for, so that each can be decided from it.
     """
-    causes: dict[tuple[Kind, str, Severity, str | None], list[Notice]] = {}
+    causes: dict[Cause, list[Notice]] = {}
     for one in sorted(told, key=lambda one: (one.at, one.hub.path, one.finding)):
-        causes.setdefault((one.kind, one.rule_id, one.severity, one.actor), []).append(one)
-    return [_message(together, link) for together in causes.values()]
+        causes.setdefault(cause(one), []).append(one)
+    return [_message(some, link) for together in causes.values() for some in _parts(together)]
+
+
+def _parts(together: Sequence[Notice]) -> Iterator[Sequence[Notice]]:
+    asks = any(one.digest is not None for one in together)
+    most = TOGETHER * PAGES if asks else len(together)
+    return (together[start : start + most] for start in range(0, len(together), most))
 
 
 def _message(together: Sequence[Notice], link: LinkTo) -> Message:

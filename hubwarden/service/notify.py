@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from hubwarden.domain.finding import Finding, Proposal, Trouble
@@ -18,6 +19,7 @@ from hubwarden.domain.message import (
     TOGETHER,
     Kind,
     LinkTo,
+    Message,
     Notice,
     group,
     notice,
@@ -26,23 +28,28 @@ from hubwarden.domain.message import (
     told_before,
 )
 from hubwarden.service.asking import page_for, waiting
-from hubwarden.service.errors import AzureError, StaleWriteError, StorageUnavailableError, TransientError
+from hubwarden.service.errors import (
+    AzureError,
+    DeniedError,
+    StaleWriteError,
+    StorageUnavailableError,
+    TransientError,
+)
+from hubwarden.service.gathering import GATHER, is_old, old_ones, ready_ones
 from hubwarden.service.messages import NotifyMessage
 from hubwarden.service.ports import Channel, Outbox, Ports, Stored, Waiting
-from hubwarden.service.put_off import backoff, put_off
+from hubwarden.service.put_off import TRIES, backoff
 
 
 log = logging.getLogger(__name__)
 
-GATHER: Final = timedelta(seconds=30)
-"""How long a notice waits for others of its cause."""
-SETTLED: Final = timedelta(seconds=5)
-"""A notice is laid down before its finding is stored; after that long, it is or never will be."""
 CLAIM: Final = timedelta(minutes=3)
-TOO_OLD: Final = timedelta(days=1)
 LONGEST_DELAY: Final = timedelta(days=6)
 """A queue keeps a message for seven."""
 _LONGEST_REASON: Final = 300
+_QUARTER: Final = timedelta(minutes=15)
+_LATER: Final = timedelta(seconds=5)
+"""So much later a worker looks than it would find something, for another one's clock may be a little behind."""
 
 
 async def announce(ports: Ports, before: Finding | None, after: Finding) -> None:
@@ -52,14 +59,14 @@ async def announce(ports: Ports, before: Finding | None, after: Finding) -> None
     """
     for one in notices(before, after):
         earlier = told_before(after) if one.kind in OUTCOMES else ()
-        await _lay_down(ports, one, {one.kind, *earlier}, delay=GATHER)
+        await _lay_down(ports, one, {one.kind, *earlier})
         if one.kind is Kind.ASKED and after.proposal is not None:
             await _remind_later(ports, after, after.proposal)
 
 
 async def tell(ports: Ports, one: Notice) -> None:
     """Lay down a notice of something that is no step of the finding's history."""
-    await _lay_down(ports, one, {one.kind}, delay=GATHER)
+    await _lay_down(ports, one, {one.kind})
 
 
 async def _remind_later(ports: Ports, finding: Finding, proposal: Proposal) -> None:
@@ -68,56 +75,74 @@ async def _remind_later(ports: Ports, finding: Finding, proposal: Proposal) -> N
     delay = min(half, LONGEST_DELAY)
     at = ports.clock.now() + delay
     one = notice(finding, Kind.REMINDER, at=at, reason="nobody has decided yet")
-    await _lay_down(ports, one, {Kind.REMINDER}, delay=delay)
+    await _lay_down(ports, one, {Kind.REMINDER})
+
+
+async def wake(ports: Ports) -> None:
+    """Have everything sent that may be by now; call it at times, for a message that was to do so can get lost.
+
+    Storage that does not answer is logged and holds nothing up.
+    """
+    outbox, now = ports.outbox, ports.clock.now()
+    if outbox is None:
+        return
+    try:
+        names = {*ports.channels} | {troubled.channel async for troubled in outbox.troubled()}
+        for name in sorted(names):
+            if any(stored.value.since <= now for stored in await outbox.waiting(name)):
+                await ports.work.send(NotifyMessage(channel=name))
+    except StorageUnavailableError:
+        log.exception("not every channel could be woken")
 
 
 async def deliver(ports: Ports, message: NotifyMessage) -> None:
-    """Send what waits for this channel, grouped by its causes."""
-    channel, outbox = ports.channels.get(message.channel), ports.outbox
-    if channel is None or outbox is None:
-        log.warning("there is no channel %s any more: what waited for it is not told", message.channel)
+    """Send what waits for this channel, grouped by its causes; drop what is too old."""
+    outbox = ports.outbox
+    if outbox is None:
         return
-    ready = await _ready(ports, outbox, message.channel)
-    if not ready:
+    channel = ports.channels.get(message.channel) or _NoChannel()
+    now, waiting = ports.clock.now(), await outbox.waiting(message.channel)
+    due = [*old_ones(waiting, now), *ready_ones(waiting, now)]
+    if not due:
         return
     # In case this worker dies with its claim.
-    await ports.work.send(NotifyMessage(channel=message.channel), delay=CLAIM)
-    claimed = await _claimed(ports, outbox, ready)
+    await ports.work.send(NotifyMessage(channel=message.channel), delay=CLAIM + _LATER)
+    claimed = await _claimed(ports, outbox, due)
     findings = await _findings(ports, claimed)
     taken = await _true_ones(outbox, claimed, findings)
-    await _send(ports, outbox, channel, message, taken, link=_links(ports, message.channel, findings))
+    await _drop(ports, outbox, [stored for stored in taken if is_old(stored.value, now)])
+    left = [stored for stored in taken if not is_old(stored.value, now)]
+    await _send(ports, outbox, channel, message, left, link=_links(ports, message.channel, findings))
 
 
-async def _lay_down(ports: Ports, one: Notice, kinds: Collection[Kind], *, delay: timedelta) -> None:
+class _NoChannel:
+    """Channel. It stands for one that the policy file does not name, or does not name yet on this instance."""
+
+    async def send(self, message: Message) -> None:
+        raise DeniedError(f"the policy file names no such channel; it was not told: {message.title}")
+
+    async def close(self) -> None:
+        pass
+
+
+async def _lay_down(ports: Ports, one: Notice, kinds: Collection[Kind]) -> None:
     if ports.outbox is None:
         return
+    now = ports.clock.now()
+    since = max(now, one.at)
     try:
         for name in ports.policy.notify.channels_for(one.hub, one.severity, kinds):
-            await ports.outbox.add(Waiting(name, one, max(ports.clock.now(), one.at)))
-            await ports.work.send(NotifyMessage(channel=name), delay=delay + SETTLED)
+            await ports.outbox.add(Waiting(name, one, since))
+            await ports.work.send(NotifyMessage(channel=name), delay=since - now + GATHER + _LATER)
     except StorageUnavailableError:
         log.exception("that %s on %s is %s may not be told", one.rule_id, one.hub, one.kind)
-
-
-async def _ready(ports: Ports, outbox: Outbox, channel: str) -> list[Stored[Waiting]]:
-    """What may be sent now and is no other worker's; what is too old to matter goes."""
-    now = ports.clock.now()
-    ready: list[Stored[Waiting]] = []
-    for stored in await outbox.waiting(channel):
-        waiting = stored.value
-        if now - waiting.since > TOO_OLD:
-            log.error("channel %s was not told in a day: %s", channel, waiting.notice)
-            await outbox.remove(waiting)
-        elif now - waiting.since >= SETTLED and (waiting.not_before is None or waiting.not_before <= now):
-            ready.append(stored)
-    return ready
 
 
 async def _claimed(ports: Ports, outbox: Outbox, ready: Sequence[Stored[Waiting]]) -> list[Stored[Waiting]]:
     until = ports.clock.now() + CLAIM
     claimed: list[Stored[Waiting]] = []
     for stored in ready:
-        mine = replace(stored.value, not_before=until)
+        mine = replace(stored.value, not_before=until, rests=False)
         try:
             claimed.append(Stored(mine, await outbox.save(mine, stored.etag)))
         except StaleWriteError:
@@ -173,27 +198,92 @@ async def _send(
     link: LinkTo,
 ) -> None:
     left = {stored.value.notice: stored for stored in taken}
+    woken: datetime | None = None
     for said in group(left, link):
         try:
             await channel.send(said)
-        except TransientError as error:
-            wait = max(backoff(message.attempt), error.retry_after or timedelta(0))
-            await _note(ports, outbox, list(left.values()), error, wait)
-            await put_off(ports, message, error, retry_after=wait)
+        except (TransientError, DeniedError) as error:
+            await _rest(ports, outbox, message, list(left.values()), error)
             return
         except AzureError as error:
             log.exception("channel %s does not take %s", message.channel, said.title)
-            await _note(ports, outbox, [left.pop(one) for one in said.about], error, timedelta(0))
+            until = _next_quarter(ports)
+            if until != woken:
+                await _come_back(ports, NotifyMessage(channel=message.channel), until)
+                woken = until
+            await _note(ports, outbox, [left.pop(one) for one in said.about], error, until)
         else:
             for one in said.about:
                 await outbox.remove(left.pop(one).value)
 
 
+async def _rest(
+    ports: Ports,
+    outbox: Outbox,
+    message: NotifyMessage,
+    left: Sequence[Stored[Waiting]],
+    error: TransientError | DeniedError,
+) -> None:
+    """Leave the channel alone for a while; the day that a notice is kept for bounds how often."""
+    if isinstance(error, TransientError):
+        wait = max(backoff(message.attempt), error.retry_after or timedelta(0))
+        until, attempt = ports.clock.now() + wait, min(message.attempt + 1, TRIES)
+    else:
+        until, attempt = _next_quarter(ports), 0
+    log.warning("channel %s rests until %s: %s", message.channel, until, error)
+    await _come_back(ports, NotifyMessage(channel=message.channel, attempt=attempt), until)
+    await _note(ports, outbox, left, error, until, rests=True)
+
+
+async def _come_back(ports: Ports, message: NotifyMessage, at: datetime) -> None:
+    """Have it tried again then; call it before that is noted, for a worker can die between the two."""
+    await ports.work.send(message, delay=max(at - ports.clock.now(), timedelta(0)) + _LATER)
+
+
+def _next_quarter(ports: Ports) -> datetime:
+    """The next quarter of an hour: the same for whatever is refused before it, so that it is tried in one go."""
+    now = ports.clock.now()
+    return now + _QUARTER - (now - datetime.min.replace(tzinfo=now.tzinfo)) % _QUARTER
+
+
 async def _note(
-    ports: Ports, outbox: Outbox, troubled: Sequence[Stored[Waiting]], error: AzureError, wait: timedelta
+    ports: Ports,
+    outbox: Outbox,
+    troubled: Sequence[Stored[Waiting]],
+    error: AzureError,
+    until: datetime,
+    *,
+    rests: bool = False,
 ) -> None:
     now = ports.clock.now()
     for stored in troubled:
         since = stored.value.trouble.since if stored.value.trouble else now
-        noted = replace(stored.value, not_before=now + wait, trouble=Trouble(since, str(error)[:_LONGEST_REASON]))
-        await outbox.save(noted, stored.etag)
+        trouble = Trouble(since, str(error)[:_LONGEST_REASON])
+        noted = replace(stored.value, not_before=until, trouble=trouble, rests=rests)
+        with suppress(StaleWriteError):  # the claim took too long, and another worker has it
+            await outbox.save(noted, stored.etag)
+
+
+async def _drop(ports: Ports, outbox: Outbox, old: Sequence[Stored[Waiting]]) -> None:
+    """Give up telling these, with a line in the audit trail; without that line they are kept."""
+    for stored in old:
+        waiting, told = stored.value, stored.value.notice
+        reason = f"the channel did not take it in a day: {waiting.trouble.reason}" if waiting.trouble else (
+            "nobody could send it in a day"
+        )  # fmt: skip
+        log.error("channel %s was not told that %s on %s is %s: %s",
+                  waiting.channel, told.rule_id, told.hub, told.kind, reason)  # fmt: skip
+        try:
+            await ports.audit.append("untold", {
+                "channel": waiting.channel,
+                "finding": told.finding,
+                "hub": told.hub.path,
+                "rule": told.rule_id,
+                "notice": told.kind.value,
+                "since": waiting.since.isoformat(),
+                "reason": reason,
+            })  # fmt: skip
+        except StorageUnavailableError:
+            log.exception("the audit trail does not take it: the notice is kept")
+            return
+        await outbox.remove(waiting)

@@ -489,7 +489,8 @@ class TicketSystem(Protocol):
 class Waiting:
     """A notice that waits for one channel since ``since``; nobody sends it before ``not_before``. Times are UTC.
 
-    ``trouble`` is set while the channel did not take it.
+    ``trouble`` is set while the channel did not take it, and ``rests`` where that was no fault of the message:
+    until ``not_before`` the channel is sent nothing else either.
     """
 
     channel: str
@@ -497,6 +498,7 @@ class Waiting:
     since: datetime
     not_before: datetime | None = None
     trouble: Trouble | None = None
+    rests: bool = False
 
 
 class Outbox(Protocol):

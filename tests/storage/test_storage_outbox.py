@@ -49,8 +49,8 @@ async def test_of_two_that_claim_one_gets_through(outbox):
 
 async def test_what_is_in_trouble_is_found_until_it_is_told(outbox):
     await outbox.add(waiting())
-    await outbox.add(waiting(kind=Kind.FAILED, trouble=Trouble(NOW, "503")))
-    assert [one.notice.kind async for one in outbox.troubled()] == [Kind.FAILED]
+    await outbox.add(waiting(kind=Kind.FAILED, trouble=Trouble(NOW, "503"), rests=True))
+    assert [(one.notice.kind, one.rests) async for one in outbox.troubled()] == [(Kind.FAILED, True)]
     await outbox.remove(waiting(kind=Kind.FAILED))
     await outbox.remove(waiting(kind=Kind.FAILED))
     assert [one async for one in outbox.troubled()] == []

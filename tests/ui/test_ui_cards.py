@@ -42,7 +42,7 @@ SHOW = """card => {
 MESSAGES = {
     **{f"{count} hubs": message_of(count=count) for count in (1, 10, 11, 40)},
     **{kind.value: message_of(kind=kind) for kind in Kind},
-    "600 hubs": message_of("ü" * 5000, count=600, url=f"https://app.example/{'u' * 1900}"),
+    "250 hubs, the most": message_of("ü" * 5000, count=250, url=f"https://app.example/{'u' * 1900}"),
     "without a page": message_of(count=3, url=None),
     "large": message_of("ü" * 5000, count=40, url=f"https://app.example/{'u' * 1900}"),
 }

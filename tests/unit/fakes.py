@@ -50,7 +50,7 @@ from hubwarden.service.messages import (
     parse,
     queue_of,
 )
-from hubwarden.service.notify import deliver
+from hubwarden.service.notify import deliver, wake
 from hubwarden.service.ports import Page, Ports, Stored, Timings
 from hubwarden.service.remediate import remediate
 from hubwarden.service.route_event import route_event
@@ -887,7 +887,9 @@ class World:
         await self.event(self.hubs.change(hub, **change))
 
     async def sweep(self):
-        return await sweep(self.ports)
+        result = await sweep(self.ports)
+        await wake(self.ports)
+        return result
 
     async def handle(self, message):  # noqa: PLR0911
         match message:

@@ -17,14 +17,16 @@ from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.audit import BEGIN, CONTINUED, Entry, Place, chained
 from hubwarden.domain.finding import State
 from hubwarden.domain.limits import Asked
+from hubwarden.domain.message import Kind, notice
 from hubwarden.service import operate
 from hubwarden.service.approve import approve
 from hubwarden.service.bury import bury
 from hubwarden.service.gate import change
-from hubwarden.service.messages import Queue
+from hubwarden.service.messages import NotifyMessage, Queue
+from hubwarden.service.ports import Waiting
 from hubwarden.service.rollback import ask_for_rollback
 from tests.unit.audit_schema import KINDS, SCHEMA, what_is_wrong
-from tests.unit.fakes import HUB, START, arm_event
+from tests.unit.fakes import HUB, START, FakeChannel, FakeOutbox, arm_event
 from tests.unit.test_web_approvals import asked
 
 
@@ -50,6 +52,16 @@ async def limited(world):
     await operate.release_rule(world.ports, "tls-minimum", by="robin")
 
 
+async def untold(world):
+    """Nobody was told in a day."""
+    world.outbox, world.channels = FakeOutbox(world.gates, world.log), {"ops": FakeChannel()}
+    finding = world.finding()
+    step = finding.history[-1]
+    await world.outbox.add(Waiting("ops", notice(finding, Kind.FIXED, at=step.at, reason=step.reason), step.at))
+    world.clock.turn(days=2)
+    await world.handle(NotifyMessage(channel="ops"))
+
+
 async def life():
     """A world in which all happens that leaves a line."""
     front = await asked()
@@ -65,6 +77,7 @@ async def life():
     assert world.state() is State.RESOLVED
     await rolled_back(world)
     await limited(world)
+    await untold(world)
     await bury(Queue.VERIFY, "x", graveyard=world.graveyard, audit=world.audit)
     return world
 

@@ -126,6 +126,19 @@ def test_more_than_a_page_holds_is_decided_on_several_pages():
     )
 
 
+def test_each_request_has_a_page_in_its_message_however_many_there_are():
+    told = [notice_of(f"hub-{number:03}", digest="sha256:0") for number in range(507)]
+    messages = group(told, lambda some: f"{some[0].finding} {len(some)}")
+    assert [message.count for message in messages] == [250, 250, 7]
+    assert [len(message.together) for message in messages] == [5, 5, 1]
+    assert sum(int(url.split()[1]) for message in messages for _, url in message.together) == 507
+    assert messages[1].title == "Approval needed: tls-minimum on 250 hubs"
+
+
+def test_what_asks_nothing_is_one_message_however_much_it_is():
+    assert [message.count for message in group(notice_of(f"hub-{n:03}", Kind.FAILED) for n in range(507))] == [507]
+
+
 def test_one_request_or_none_that_can_be_decided_has_no_page_for_several():
     assert group([notice_of()], lambda _: "https://app.example")[0].together == ()
     assert group([notice_of("a"), notice_of("b")])[0].together == ()

@@ -18,9 +18,10 @@ from hubwarden.adapters.azure.cloud import CLOUDS
 from hubwarden.adapters.azure.read_only import ReadOnlyHubs
 from hubwarden.bootstrap import Hubwarden, SystemClock
 from hubwarden.domain.finding import Actor, State
+from hubwarden.domain.message import Kind
 from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, SweepMessage, VerifyMessage
 from hubwarden.settings import Settings, SettingsError
-from tests.unit.fakes import HUB, OWN, RULES, SUB, World, arm_event, ask
+from tests.unit.fakes import HUB, OWN, RULES, SUB, FakeChannel, FakeOutbox, World, arm_event, ask
 
 
 GOOD = f"version: 1\nsubscriptions: [{SUB}]\nrules:\n  tls-minimum: {{mode: auto}}\n"
@@ -63,17 +64,18 @@ class FakeCredential:
 
 @pytest.fixture
 def composed(tmp_path):
-    def make(text, *, credential=None, rules=RULES):
+    def make(text, *, credential=None, rules=RULES, channels=None):
         path = tmp_path / "policy.yaml"
         if text is not None:
             path.write_bytes(text if isinstance(text, bytes) else text.encode())
         world = World()
+        world.outbox = FakeOutbox(world.gates, world.log) if channels else None
         service = Hubwarden(
             {"HUBWARDEN_POLICY": str(path), "AzureWebJobsStorage": "UseDevelopmentStorage=true"},
             credential=credential or FakeCredential(), hubs=world.hubs, findings=world.findings,
             records=world.records, work=world.work, audit=world.audit, graveyard=world.graveyard,
             lists=world.lists, tickets=world.tickets, remediations=world.remediations, safety=world.safety,
-            clock=world.clock, rules=rules,
+            clock=world.clock, rules=rules, outbox=world.outbox, channels=channels,
         )  # fmt: skip
         return service, world
 
@@ -342,3 +344,20 @@ async def test_a_sweep_drops_what_is_too_old_to_be_rolled_back(composed):
     world.clock.turn(days=91)
     await service.on_sweep()
     assert world.remediations.all == []
+
+
+async def test_a_sweep_wakes_the_channels_for_which_something_waits(composed):
+    notify = "notify: {channels: {ops: {kind: slack}}, routes: [{channels: [ops], events: [fixed]}]}\n"
+    channel = FakeChannel()
+    service, world = composed(GOOD + notify, channels={"ops": channel})
+    world.hubs.add()
+    await service.on_event(world.hubs.change())
+    while not world.outbox.rows:
+        letter = world.work.letters.pop(0)
+        world.clock.at = max(world.clock.at, letter.due)
+        await service.on_message(letter.queue, letter.text)
+    world.work.letters.clear()
+    world.clock.turn(hours=1)
+    await service.on_sweep()
+    await run(service, world)
+    assert [message.kind for message in channel.sent] == [Kind.FIXED]

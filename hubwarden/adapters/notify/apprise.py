@@ -31,7 +31,9 @@ _TITLE: Final = 40
 _TELL_SECRETS: Final = ("apprise", "urllib3", "requests", "requests_oauthlib", "oauthlib")
 """Loggers that tell whole URLs and their answers."""
 
-_FOR_PEOPLE: Final = frozenset({Kind.ASKED, Kind.REMINDER, Kind.EXPIRED, Kind.TICKETED, Kind.CAME_BACK})
+_FOR_PEOPLE: Final = frozenset({
+    Kind.ASKED, Kind.REMINDER, Kind.EXPIRED, Kind.TICKETED, Kind.CAME_BACK, Kind.HELD, Kind.EXEMPTION_ENDS
+})  # fmt: skip
 
 
 class AppriseChannel:
