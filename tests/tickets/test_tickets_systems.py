@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 
 from dataclasses import replace
@@ -336,3 +337,26 @@ async def test_the_secret_is_in_no_error_no_log_and_no_row_though_the_vendor_sho
         logging.getLogger("test").info("%r %s %r", desk.tickets.__dict__, caught.value, desk.store.tickets)
     assert TOKEN not in heard.text
     assert "you sent ****" in str(caught.value)
+
+
+USERS = {"jira cloud": "bot@example.com", "servicenow": "hubwarden", "azure_devops": ""}
+
+
+@pytest.mark.parametrize("name", USERS)
+@pytest.mark.parametrize("before", ["Authorization: Basic ", "x" * 270])
+async def test_a_password_is_in_no_error_in_the_form_in_which_it_was_sent(desk_of, name, before):
+    sent = base64.b64encode(f"{USERS[name]}:{TOKEN}".encode()).decode()
+    desk = await desk_of(name)
+    desk.vendor.faults = [(400, {}, {"message": f"bad header {before}{sent}"})]
+    with pytest.raises(PermanentError, match="bad header") as caught:
+        await desk.tickets.open(TICKET)
+    assert sent[:10] not in str(caught.value)
+
+
+async def test_an_approval_link_that_is_echoed_lets_nobody_in(desk_of):
+    desk = await desk_of("github")
+    link = "https://app.example/api/approvals/f-1?v=1&p=sha256:abcdef&e=1795521600&s=Sm9obiBEb2UgYnV0IHRoYXQgaXM"
+    desk.vendor.faults = [(422, {}, {"message": f"too long: {link} and so on"})]
+    with pytest.raises(PermanentError, match="too long") as caught:
+        await desk.tickets.open(TICKET)
+    assert "/api/approvals/f-1?v=1&p=****&e=1795521600&s=**** and so on" in str(caught.value)
