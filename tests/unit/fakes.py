@@ -458,6 +458,8 @@ class FakeRemediations:
 
 
 class FakeTickets:
+    system = "builtin"
+
     def __init__(self, gates, log):
         self.gates, self.log = gates, log
         self.tickets = {}

@@ -23,6 +23,8 @@ _TRIES: Final = 5
 class BuiltinTickets:
     """TicketSystem in the table ``hubwardentickets``, and Turns at the tickets of other systems."""
 
+    system = "builtin"
+
     def __init__(self, account: StorageAccount) -> None:
         self._table = Table(account, TICKETS)
         self._turns = Table(account, TURNS)

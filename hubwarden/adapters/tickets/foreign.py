@@ -96,6 +96,11 @@ class ForeignTickets(TicketSystem):
         self._quiet_until = 0.0
         self._why = ""
 
+    @property
+    def system(self) -> str:
+        """See TicketSystem."""
+        return self._tracker.system
+
     async def open(self, ticket: Ticket) -> None:
         """See TicketSystem."""
         async with self._turn(ticket.key) as turn:
