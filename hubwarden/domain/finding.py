@@ -378,6 +378,8 @@ class Finding:
     """Who made it drift, the last few times of which an event told."""
     ticket_open: bool = False
     """Whether its ticket is open as far as we know; a ticket system that was down is caught up with later."""
+    ticket_system: str | None = None
+    """In whose hands the open ticket is; where tickets go elsewhere by now, there is to be one there."""
     ticket_trouble: Trouble | None = None
     """Set while the ticket system did not take what it was told last."""
     exempted: Exempted | None = None

@@ -30,7 +30,7 @@ _UNDER_WAY = IN_FLIGHT | {State.APPROVED}
 
 
 async def settle_ticket(ports: Ports, stored: Stored[Finding], *, news: bool = False) -> Stored[Finding]:
-    """Open or close the finding's ticket where its state asks for it and that was not done yet.
+    """Open or close the finding's ticket where its state asks for it and that was not done yet, or not there.
 
     With ``news``, a ticket that is open already is told why people must act now, or why nobody must for now. What
     the ticket system does not take is noted in the finding; a message and each next look at the hub try again.
@@ -39,7 +39,8 @@ async def settle_ticket(ports: Ports, stored: Stored[Finding], *, news: bool = F
         StaleWriteError: somebody else wrote the finding.
     """
     finding = stored.value
-    if not finding.ticket_due and not (news and _has_text(finding)):
+    elsewhere = finding.for_people and finding.ticket_system != ports.tickets.system
+    if not (finding.ticket_due or elsewhere or (news and _has_text(finding))):
         return stored
     try:
         await _carry_over(ports, finding)
@@ -88,7 +89,9 @@ def _has_text(finding: Finding) -> bool:
 
 async def _settled(ports: Ports, stored: Stored[Finding]) -> Stored[Finding]:
     finding = stored.value
-    return await _keep(ports, stored, replace(finding, ticket_open=_has_text(finding), ticket_trouble=None))
+    system = ports.tickets.system if _has_text(finding) else None
+    settled = replace(finding, ticket_open=system is not None, ticket_system=system, ticket_trouble=None)
+    return await _keep(ports, stored, settled)
 
 
 async def _troubled(ports: Ports, stored: Stored[Finding], error: Exception) -> Stored[Finding]:

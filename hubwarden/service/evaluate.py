@@ -234,7 +234,7 @@ async def _claim_look(ports: Ports, message: EvaluateMessage) -> Stored[HubRecor
         return None
     now = ports.clock.now()
     since = record.looking_since
-    if since is not None and now - since < ports.timings.look:
+    if since is not None and abs(now - since) < ports.timings.look:  # a clock may be behind that other worker's
         # The longer that look takes, the likelier its worker is gone: wait as long again.
         await ports.work.send(message, delay=max(_SOMEBODY_LOOKS, now - since))
         return None

@@ -469,6 +469,11 @@ class TicketSystem(Protocol):
     or StorageUnavailableError, as they say.
     """
 
+    @property
+    def system(self) -> str:
+        """Where they live, in a word or two."""
+        ...
+
     async def open(self, ticket: Ticket) -> None:
         """Open the ticket, or bring the one with this key up to date and open it again. Repeating is harmless.
 

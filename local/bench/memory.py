@@ -203,6 +203,8 @@ class MemoryAudit:
 class MemoryTickets:
     """TicketSystem."""
 
+    system = "memory"
+
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._tickets: dict[str, Ticket] = {}

@@ -96,6 +96,27 @@ async def test_an_answer_becomes_the_error_that_it_is_and_tells_no_secret(
         assert caught.value.retry_after == timedelta(seconds=7)
 
 
+TOLD = {
+    "path": ("slack", "/services/T0/B0/S3CRET"),
+    "path's end": ("slack", "T0/B0/S3CRET"),
+    "its last part": ("slack", "no token S3CRET"),
+    "encoded": ("slack", "%2Fservices%2FT0%2FB0%2FS3CRET"),
+    "query": ("teams", "sig=S3CRET"),
+    "its value": ("teams", "signature S3CRET is wrong"),
+    "path and query": ("teams", "/workflows/w/triggers/manual?sig=S3CRET"),
+    "cut": ("slack", "x" * 251 + "/services/T0/B0/S3CRET"),
+}
+
+
+@pytest.mark.parametrize(("name", "part"), TOLD.values(), ids=TOLD)
+async def test_no_part_of_a_secret_url_is_told(channels_of, theirs, name, part):
+    theirs.status, theirs.text = 400, json.dumps({"message": f"the services say: nothing at {part}"})
+    with pytest.raises(PermanentError, match="the services say: nothing at ") as caught:
+        await channels_of()[name].send(message_of())
+    assert "S3C" not in str(caught.value)
+    assert "/services" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["teams", "slack"])
 @pytest.mark.parametrize(
     "url",

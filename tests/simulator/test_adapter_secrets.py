@@ -289,6 +289,11 @@ PLANTED = [
     f"client_secret={SHORT}=",
     f"sig={SHORT}&se=5",
     f"https://host/api?code={SHORT}",
+    f"https://host/api/approvals/f-1?v=1&p=x&e=5&s={SHORT}",
+    f"https://host/api/approvals/f-1?s={SHORT}",
+    f"https://host/api/approvals/f-1?v=1&amp;s={SHORT}",
+    f"https%3A%2F%2Fhost%2Fapi%3Fv%3D1%26s%3D{SHORT}",
+    f'"https://host/api/approvals/several?v=1\\u0026p={SHORT}"',
 ]
 
 

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
+from hubwarden.adapters.tickets.turn import Turn, turn_at
 from hubwarden.domain.hub_id import HubId
-from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
+from hubwarden.service.errors import StaleWriteError, StorageUnavailableError, TransientError
 from hubwarden.service.ports import Ticket
 
 
@@ -92,3 +93,33 @@ async def test_a_ticket_that_others_never_stop_writing_is_given_up(tickets, mock
     with pytest.raises(StorageUnavailableError, match="ticket f-0123456789abcdef"):
         await tickets.open(TICKET)
     assert save.call_count == 5
+
+
+async def test_of_many_who_want_the_turn_at_a_ticket_one_has_it_and_then_the_next(account, other):
+    held, most = [], []
+
+    async def work(store):
+        async with turn_at(store, TICKET.key, lambda: datetime.now(UTC)) as turn:
+            held.append(turn)
+            most.append(len(held))
+            await turn.about_to_close()
+            await asyncio.sleep(0)
+            held.remove(turn)
+
+    stores = [BuiltinTickets(account), BuiltinTickets(other)]
+    done = await asyncio.gather(*(work(store) for store in stores * 4), return_exceptions=True)
+    assert max(most) == 1
+    assert {type(error) for error in done} <= {TransientError, type(None)}
+    await work(stores[1])
+
+
+async def test_a_turn_is_kept_beside_its_ticket_and_is_none(tickets):
+    turn = Turn(TICKET.key, "somebody", NOW, owes_evidence=True)
+    assert await tickets.turn(TICKET.key) is None
+    etag = await tickets.save_turn(turn, None)
+    assert (await tickets.turn(TICKET.key)).value == turn
+    assert await tickets.find_by_key(TICKET.key) is None
+    await tickets.open(TICKET)
+    assert (await tickets.turn(TICKET.key)).etag == etag
+    with pytest.raises(StaleWriteError):
+        await tickets.save_turn(turn, None)

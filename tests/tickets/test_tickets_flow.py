@@ -105,6 +105,60 @@ async def test_somebody_who_closes_the_ticket_by_hand_closes_no_finding(desk_of,
     assert item.state == "open"
 
 
+@EVERY
+async def test_an_open_finding_gets_its_ticket_in_the_system_that_the_policy_file_names_by_now(desk_of, name):
+    world = World("ticket")
+    world.hubs.add(minTlsVersion="1.0")
+    await world.sweep()
+    old, desk = world.tickets, await desk_of(name)
+    world.tickets = desk.tickets
+    await world.live(hours=30)
+    (item,) = desk.vendor.open_ones
+    assert item.key == world.finding().id
+    assert world.finding().ticket_system == desk.tickets.system
+    asked = len(desk.vendor.requests)
+    await world.live(hours=30)
+    assert len(desk.vendor.requests) == asked
+    assert old.open_ones, "nobody writes to the old system any more"
+    await world.drift(value="1.2")
+    await world.run()
+    assert not desk.vendor.open_ones
+    assert (world.finding().ticket_open, world.finding().ticket_system) == (False, None)
+
+
+async def test_a_new_system_that_is_down_gets_its_ticket_later_and_the_finding_waits_for_it(desk_of):
+    world = World("ticket")
+    world.hubs.add(minTlsVersion="1.0")
+    await world.sweep()
+    desk = await desk_of("github")
+    desk.vendor.faults = [(503, {}, None)]
+    world.tickets = desk.tickets
+
+    def seconds():
+        return world.clock.at.timestamp()
+
+    desk.tickets._now = seconds
+    await world.sweep()
+    assert world.finding().ticket_trouble is not None
+    assert not desk.vendor.open_ones
+    await world.run()
+    assert len(desk.vendor.open_ones) == 1
+    assert world.finding().ticket_trouble is None
+
+
+async def test_a_drift_that_is_gone_before_the_new_system_has_its_ticket_needs_none_there(desk_of):
+    world = World("ticket")
+    world.hubs.add(minTlsVersion="1.0")
+    await world.sweep()
+    desk = await desk_of("github")
+    world.tickets = desk.tickets
+    await world.drift(value="1.2")
+    await world.run()
+    assert desk.vendor.items == []
+    assert not world.finding().ticket_open
+    assert world.finding().ticket_trouble is None
+
+
 async def test_a_hundred_drifts_while_the_system_is_down_cost_a_few_requests_and_are_all_told_later(desk_of):
     vendor, world = await world_with(desk_of, "github")
     hubs = [world.hubs.add(hub_id(f"hub-{number}"), minTlsVersion="1.0") for number in range(100)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 
 from dataclasses import replace
@@ -10,11 +11,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from hubwarden.adapters.tickets import turn
 from hubwarden.domain.severity import Severity
-from hubwarden.service.errors import DeniedError, PermanentError, TransientError
+from hubwarden.service.errors import (
+    DeniedError,
+    PermanentError,
+    StaleWriteError,
+    StorageUnavailableError,
+    TransientError,
+)
 from hubwarden.service.ports import Ticket
 from tests.simulator.listening import all_loggers_at_debug
-from tests.tickets.vendors import ASKED, TOKEN, VENDORS, Item
+from tests.tickets.vendors import ASKED, TOKEN, VENDORS, Item, Refused
 from tests.unit.fakes import HUB
 
 
@@ -32,6 +40,8 @@ TICKET = Ticket(
 )
 EVERY = pytest.mark.parametrize("name", VENDORS)
 EACH = pytest.mark.parametrize("name", ASKED)
+FOLLOWED = pytest.mark.parametrize("name", ["jira", "jira cloud", "servicenow", "azure_devops"])
+"""Those in which a ticket can be over for good."""
 
 
 @EVERY
@@ -64,7 +74,7 @@ async def test_a_drift_that_comes_back_has_one_open_ticket(desk_of, name):
     assert not desk.vendor.refusals
 
 
-@pytest.mark.parametrize("name", ["jira", "jira cloud", "servicenow", "azure_devops"])
+@FOLLOWED
 async def test_where_the_ticket_is_over_for_good_a_new_one_names_it(desk_of, name):
     desk = await desk_of(name)
     await desk.tickets.open(TICKET)
@@ -187,6 +197,178 @@ async def test_workers_that_open_the_same_ticket_side_by_side_open_one(desk_of, 
     await asyncio.gather(*(desk.tickets.open(TICKET) for _ in range(5)))
     assert len(desk.vendor.items) == 1
     assert not desk.vendor.refusals
+
+
+# --- several instances of the app
+
+
+@EVERY
+async def test_instances_that_open_the_same_ticket_side_by_side_open_one(desk_of, name):
+    desk = await desk_of(name)
+    both = [desk.tickets, desk.make()]
+    done = await asyncio.gather(*(each.open(TICKET) for each in both), return_exceptions=True)
+    assert len(desk.vendor.items) == 1
+    (late,) = (error for error in done if error is not None)
+    assert isinstance(late, TransientError)
+    assert "another worker is at it" in str(late)
+    assert late.retry_after == timedelta(seconds=5)
+    for each in both:
+        await each.open(TICKET)
+    assert len(desk.vendor.items) == 1
+    assert not desk.vendor.refusals
+
+
+@FOLLOWED
+async def test_instances_that_follow_the_same_ticket_side_by_side_open_one(desk_of, name):
+    desk = await desk_of(name)
+    await desk.tickets.open(TICKET)
+    desk.vendor.items[0].state = "final"
+    await asyncio.gather(*(each.open(TICKET) for each in (desk.tickets, desk.make())), return_exceptions=True)
+    await desk.make().open(TICKET)
+    assert [item.state for item in desk.vendor.items] == ["final", "open"]
+
+
+@FOLLOWED
+async def test_one_that_follows_and_whose_answer_was_lost_is_found_and_not_opened_twice(desk_of, name):
+    desk = await desk_of(name)
+    await desk.tickets.open(TICKET)
+    (old,) = desk.vendor.items
+    old.state = "final"
+    desk.vendor.late = [(503, {}, "upstream")]
+    with pytest.raises(TransientError):
+        await desk.tickets.open(TICKET)
+    await desk.make().open(TICKET)
+    _, new = desk.vendor.items
+    assert (new.state, new.follows) == ("open", [old.id])
+    assert desk.store.tickets[TICKET.key].previous.id == old.id
+
+
+@EVERY
+async def test_the_turn_of_a_worker_that_died_is_taken_over_once_it_is_over(desk_of, name):
+    desk = await desk_of(name)
+    await desk.tickets.open(TICKET)
+    desk.store.tickets.clear()
+    await hold_the_turn(desk)
+    asked = len(desk.vendor.requests)
+    desk.tickets._clock = lambda: NOW + timedelta(minutes=4, seconds=59)
+    for _ in range(2):
+        with pytest.raises(TransientError, match="another worker"):
+            await desk.tickets.open(TICKET)
+    assert len(desk.vendor.requests) == asked
+    desk.tickets._clock = lambda: NOW + timedelta(minutes=5)
+    await desk.tickets.open(TICKET)
+    assert len(desk.vendor.items) == 1
+
+
+async def hold_the_turn(desk):
+    """As a worker that died in the middle left it."""
+    last = await desk.store.turn(TICKET.key)
+    died = turn.Turn(TICKET.key, "somebody", NOW + timedelta(minutes=5))
+    await desk.store.save_turn(died, last.etag)
+
+
+async def test_who_takes_too_long_gives_up_long_before_others_take_over(desk_of, monkeypatch):
+    desk = await desk_of("github")
+    assert turn._LONGEST < turn._LASTS
+    monkeypatch.setattr(turn, "_LONGEST", timedelta(milliseconds=20))
+    monkeypatch.setattr(desk.tickets._tracker, "find", lambda _: asyncio.sleep(5))
+    with pytest.raises(TransientError, match="broken off") as caught:
+        await desk.tickets.open(TICKET)
+    assert caught.value.sent
+    monkeypatch.undo()
+    await desk.make().open(TICKET)
+    assert len(desk.vendor.items) == 1
+
+
+async def test_a_turn_that_cannot_be_given_back_ends_by_itself(desk_of, caplog):
+    desk = await desk_of("github")
+    save, told = desk.store.save_turn, []
+
+    async def first_only(*what):
+        told.append(what)
+        if len(told) > 1:
+            raise StorageUnavailableError("table hubwardentickets: 503")
+        return await save(*what)
+
+    desk.store.save_turn = first_only
+    await desk.tickets.open(TICKET)
+    assert "ends by itself: table hubwardentickets: 503" in caplog.text
+    with pytest.raises(TransientError, match="another worker"):
+        await desk.make().open(TICKET)
+    assert len(desk.vendor.items) == 1
+
+
+async def test_a_turn_is_ours_though_the_answer_was_lost(desk_of):
+    desk = await desk_of("github")
+    save = desk.store.save_turn
+
+    async def lost(*what):
+        await save(*what)
+        raise StaleWriteError("sent twice")
+
+    desk.store.save_turn = lost
+    await desk.tickets.open(TICKET)
+    await desk.tickets.close(TICKET.key, "gone", NOW)
+    assert [item.state for item in desk.vendor.items] == ["closed"]
+
+
+# --- the evidence
+
+
+def without_comments(vendor):
+    """Comments are answered with 503 until the list is empty."""
+    route, left = vendor.route, []
+
+    def refusing(request, body, raw):
+        if left and request.method == "POST" and "comment" in request.path:
+            left.pop()
+            raise Refused(503, {"message": "no comment"})
+        return route(request, body, raw)
+
+    vendor.route = refusing
+    return left
+
+
+COMMENTED = pytest.mark.parametrize("name", ["github", "jira", "jira cloud"])
+
+
+@COMMENTED
+@pytest.mark.parametrize("remembered", [True, False])
+async def test_evidence_that_could_not_be_told_is_told_later_and_once(desk_of, name, remembered):
+    desk = await desk_of(name)
+    await desk.tickets.open(TICKET)
+    (item,) = desk.vendor.items
+    without_comments(desk.vendor).extend([503, 503])
+    for _ in range(2):
+        with pytest.raises(TransientError, match="no comment"):
+            await desk.make().close(TICKET.key, "minTlsVersion is 1.2 now", NOW)
+        assert item.state == "closed"
+    if not remembered:
+        desk.store.tickets.clear()
+    for _ in range(2):
+        await desk.make().close(TICKET.key, "minTlsVersion is 1.2 now", NOW)
+    (note,) = item.notes
+    assert "minTlsVersion is 1.2 now" in note
+    closings = [path for method, path in desk.vendor.requests if (method, path.split("/")[-1]) in CLOSING]
+    assert len(closings) == 1
+
+
+CLOSING = {("PATCH", "1"), ("POST", "transitions")}
+
+
+@COMMENTED
+async def test_evidence_is_owed_no_more_once_the_drift_is_back(desk_of, name):
+    desk = await desk_of(name)
+    await desk.tickets.open(TICKET)
+    (item,) = desk.vendor.items
+    without_comments(desk.vendor).append(503)
+    with pytest.raises(TransientError):
+        await desk.make().close(TICKET.key, "gone", NOW)
+    await desk.make().open(TICKET)
+    assert item.state == "open"
+    item.state = "closed"
+    await desk.make().close(TICKET.key, "gone again", NOW)
+    assert item.notes == []
 
 
 async def test_on_github_every_page_is_looked_through_and_a_marker_elsewhere_is_none(desk_of):
@@ -336,3 +518,26 @@ async def test_the_secret_is_in_no_error_no_log_and_no_row_though_the_vendor_sho
         logging.getLogger("test").info("%r %s %r", desk.tickets.__dict__, caught.value, desk.store.tickets)
     assert TOKEN not in heard.text
     assert "you sent ****" in str(caught.value)
+
+
+USERS = {"jira cloud": "bot@example.com", "servicenow": "hubwarden", "azure_devops": ""}
+
+
+@pytest.mark.parametrize("name", USERS)
+@pytest.mark.parametrize("before", ["Authorization: Basic ", "x" * 270])
+async def test_a_password_is_in_no_error_in_the_form_in_which_it_was_sent(desk_of, name, before):
+    sent = base64.b64encode(f"{USERS[name]}:{TOKEN}".encode()).decode()
+    desk = await desk_of(name)
+    desk.vendor.faults = [(400, {}, {"message": f"bad header {before}{sent}"})]
+    with pytest.raises(PermanentError, match="bad header") as caught:
+        await desk.tickets.open(TICKET)
+    assert sent[:10] not in str(caught.value)
+
+
+async def test_an_approval_link_that_is_echoed_lets_nobody_in(desk_of):
+    desk = await desk_of("github")
+    link = "https://app.example/api/approvals/f-1?v=1&p=sha256:abcdef&e=1795521600&s=Sm9obiBEb2UgYnV0IHRoYXQgaXM"
+    desk.vendor.faults = [(422, {}, {"message": f"too long: {link} and so on"})]
+    with pytest.raises(PermanentError, match="too long") as caught:
+        await desk.tickets.open(TICKET)
+    assert "/api/approvals/f-1?v=1&p=****&e=1795521600&s=**** and so on" in str(caught.value)

@@ -458,9 +458,12 @@ class FakeRemediations:
 
 
 class FakeTickets:
+    system = "builtin"
+
     def __init__(self, gates, log):
         self.gates, self.log = gates, log
         self.tickets = {}
+        self.turns = _Rows(gates, log)
         self.down = False
         self.error = TransientError("the ticket system is down")
 
@@ -484,6 +487,12 @@ class FakeTickets:
 
     async def find_by_key(self, key):
         return self.tickets.get(key)
+
+    async def turn(self, key):
+        return self.turns.rows.get(key)
+
+    async def save_turn(self, turn, etag):
+        return self.turns._write(turn.key, turn, etag)
 
     def _check(self):
         if self.down:

@@ -221,7 +221,7 @@ class Chaos:
             return  # ARM lets nobody write while it is at it
         match self.rng.randrange(7):
             case 6:
-                self.world.clock.turn(seconds=self.rng.choice([-7200, -90, 90, 7200]))
+                self.world.clock.turn(seconds=self.rng.choice([-90, -5, 90, 7200]))
                 return
             case 0 | 1:
                 event = world.hubs.change(hub, value=self.rng.choice(["1.0", "1.1", "nonsense"]))

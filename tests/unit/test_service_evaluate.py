@@ -25,6 +25,7 @@ from hubwarden.service.errors import (
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, VerifyMessage
 from hubwarden.service.observe import observe
+from hubwarden.service.ports import HubRecord, Stored
 from hubwarden.service.reconcile import Cause, reconcile
 from tests.unit.fakes import HUB, RULES, SOMEBODY, START, SUB, TLS, World, arm_event, ask, hub_id, policy
 
@@ -513,3 +514,16 @@ async def test_what_is_not_known_of_one_subject_holds_up_no_other():
     record = await world.sweep()
     assert world.finding().state is State.RESOLVED
     assert not record.complete
+
+
+@pytest.mark.parametrize("back", [timedelta(seconds=1), timedelta(hours=2)])
+async def test_a_look_that_seems_to_begin_in_the_future_holds_up_no_other_for_long(back):
+    """The clock was put back, or another instance's is ahead."""
+    world = World("report")
+    world.hubs.add(minTlsVersion="1.0")
+    now = world.clock.now()
+    world.records.rows[HUB] = Stored(HubRecord(HUB, looking_since=now + back), "e")
+    await world.event(world.hubs.change(path=("tags", "a"), value="b"))
+    await world.run()
+    assert world.state() is State.REPORTED
+    assert world.clock.at - now < timedelta(minutes=3)

@@ -20,7 +20,8 @@ _IN_BODY: Final = re.compile(
 )
 _IN_TEXT: Final = re.compile(
     r"(?P<name>\b(?:SharedAccessKey|AccountKey|SharedAccessSignature|PrimaryKey|SecondaryKey|AccessKey)"
-    r"\W{0,3}[=:\s]\s*[\"']?|\b(?:sig|code|client_secret)=|\bBearer\s+(?=[\w.~+/-]{16}))"
+    r"\W{0,3}[=:\s]\s*[\"']?|\b(?:sig|code|client_secret)=|\bBearer\s+(?=[\w.~+/-]{16})"
+    r"|(?:[?&;]|%3F|%26|\\u0026)[sp](?:=|%3D))"  # an approval link's signature and what it is for
     r"(?!\*{4})[^\s;,\"'&]+",
     re.IGNORECASE,
 )

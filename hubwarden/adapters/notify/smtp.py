@@ -65,7 +65,7 @@ class SmtpChannel:
         return server
 
     def _translated(self, error: Exception) -> AzureError:
-        said = self._secret.kept_out_of(safe_text(f"{type(error).__name__}: {error}", 300))
+        said = safe_text(self._secret.kept_out_of(f"{type(error).__name__}: {error}"), 300)
         text = f"mail to {self._settings.host}: {said}"
         match error:
             case smtplib.SMTPAuthenticationError() | smtplib.SMTPNotSupportedError() | ssl.SSLError():

@@ -10,19 +10,24 @@ from typing import Final
 from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.rows import Column, Key, Shape
 from hubwarden.adapters.storage.table import Table
+from hubwarden.adapters.tickets.turn import Turn
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
-from hubwarden.service.ports import Ticket
+from hubwarden.service.ports import Stored, Ticket
 
 
 _PARTITION: Final = "tickets"
+_TURNS: Final = "turns"
 _TRIES: Final = 5
 
 
 class BuiltinTickets:
-    """TicketSystem in the table ``hubwardentickets``."""
+    """TicketSystem in the table ``hubwardentickets``, and Turns at the tickets of other systems."""
+
+    system = "builtin"
 
     def __init__(self, account: StorageAccount) -> None:
         self._table = Table(account, TICKETS)
+        self._turns = Table(account, TURNS)
 
     async def open(self, ticket: Ticket) -> None:
         """Open the ticket, or bring the one with this key up to date and open it again.
@@ -58,6 +63,14 @@ class BuiltinTickets:
         stored = await self._table.get((_PARTITION, key))
         return stored.value if stored else None
 
+    async def turn(self, key: str) -> Stored[Turn] | None:
+        """See Turns."""
+        return await self._turns.get((_TURNS, key))
+
+    async def save_turn(self, turn: Turn, etag: str | None) -> str:
+        """See Turns."""
+        return await self._turns.save(turn, etag)
+
     async def _change(self, key: str, change: Callable[[Ticket | None], Ticket | None]) -> bool:
         """Write what the change makes of the ticket, or nothing where it makes None; tell which."""
         for _ in range(_TRIES):
@@ -89,4 +102,13 @@ def _key(ticket: Ticket) -> Key:
     return _PARTITION, ticket.key
 
 
+def _turn_columns(turn: Turn) -> Mapping[str, Column]:
+    return {"Until": turn.until, "OwesEvidence": turn.owes_evidence or None}
+
+
+def _turn_key(turn: Turn) -> Key:
+    return _TURNS, turn.key
+
+
 TICKETS: Final = Shape("hubwardentickets", Ticket, _key, _columns)
+TURNS: Final = Shape("hubwardentickets", Turn, _turn_key, _turn_columns)

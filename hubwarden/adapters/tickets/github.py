@@ -61,9 +61,12 @@ class GitHubIssues:
         state: JsonObject = {"state": "open", "state_reason": "reopened"} if reopen else {}
         await self._call("PATCH", f"{self._issues}/{ref.id}", {**_content(ticket), **state})
 
-    async def close(self, ref: TicketRef, note: str) -> None:
-        """See Tracker. The evidence comes last, so that what cannot be closed does not collect comments."""
+    async def close(self, ref: TicketRef, note: str) -> None:  # noqa: ARG002 - a comment has it
+        """See Tracker. The evidence comes later, so that what cannot be closed does not collect comments."""
         await self._call("PATCH", f"{self._issues}/{ref.id}", {"state": "closed", "state_reason": "completed"})
+
+    async def explain(self, ref: TicketRef, note: str) -> None:
+        """See Tracker."""
         await self._call("POST", f"{self._issues}/{ref.id}/comments", {"body": markdown(f"Closed: {note}")})
 
     async def _all(self) -> AsyncIterator[Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import html
 import json
+import re
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies
 
 from hubwarden.adapters.azure.errors import is_outage, retry_after
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 _TIMEOUT: Final = 10
 _MOST: Final = 2_000_000
 _SUCCESS: Final = range(200, 300)
+# What a secret URL has in common with everybody's: hiding these would only make an error unreadable.
+_NO_SECRET: Final = re.compile(r"[a-z-]{0,15}|.{0,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,8 @@ class Secret:
         return {"Authorization": f"Basic {both}"}
 
     def kept_out_of(self, text: str) -> str:
-        """The text without the secret, whoever may have written it there."""
-        return text.replace(self._value, MASK) if self._value else text
+        """The text without the secret, whoever may have written it there, and in whichever form."""
+        return _without(text, _parts(self._value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class Http:
         reply = await self._exchange(method, path, headers, data, query)
         if reply.status in _SUCCESS or reply.status in also:
             return reply
-        raise self._error(f"{method} {self._host}{path}", reply)
+        raise self._error(f"{method} {self._host}{path}", reply, headers)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -139,7 +143,7 @@ class Http:
                 text = await response.content.read(_MOST)
                 return Reply(response.status, _json(text), response.headers)
         except (ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
-            what = self._secret.kept_out_of(safe_text(f"{type(error).__name__}: {error}", 300))
+            what = self._safe(f"{type(error).__name__}: {error}", headers)
             raise TransientError(
                 f"{method} {self._host}{path}: {what}", sent=not isinstance(error, ClientConnectorError)
             ) from None
@@ -156,8 +160,15 @@ class Http:
             )
         return self._made
 
-    def _error(self, doing: str, reply: Reply) -> TransientError | DeniedError | PermanentError:
-        said = self._secret.kept_out_of(safe_text(_told(reply.body), 300))
+    def _safe(self, text: str, headers: Mapping[str, str]) -> str:
+        """A text of theirs without what we proved ourselves with; cut last, or half a secret would stay."""
+        shown = headers.get("Authorization", "").partition(" ")[2]
+        return safe_text(self._secret.kept_out_of(_without(text, {shown})), 300)
+
+    def _error(
+        self, doing: str, reply: Reply, headers: Mapping[str, str]
+    ) -> TransientError | DeniedError | PermanentError:
+        said = self._safe(_told(reply.body), headers)
         message = f"{doing}: {reply.status} {said}".rstrip()
         wait = retry_after(reply.headers) or _github_wait(reply.headers)
         match reply.status:
@@ -171,6 +182,28 @@ class Http:
                 return DeniedError(message)
             case _:
                 return PermanentError(message)
+
+
+def _parts(secret: str) -> set[str]:
+    """What must not be told of a secret; where it is a URL, each part of it that could be one by itself."""
+    if not secret.startswith("https://"):
+        return {secret}
+    try:
+        url = urlsplit(secret)
+    except ValueError:
+        return {secret}
+    pairs = url.query.split("&")
+    words = {*url.path.split("/"), *pairs, *(pair.partition("=")[2] for pair in pairs)}
+    parts = {f"{url.path}?{url.query}", url.path, url.query, *words}
+    return {secret, *(part for part in parts if not _NO_SECRET.fullmatch(part))}
+
+
+def _without(text: str, parts: Collection[str]) -> str:
+    """The text without these, as they are or as others write them, the longest first."""
+    forms = {form for part in parts for form in (part, unquote(part), quote(part, safe=""), html.escape(part))}
+    for form in sorted(forms - {""}, key=len, reverse=True):
+        text = text.replace(form, MASK)
+    return text
 
 
 def _github_wait(headers: Mapping[str, str]) -> timedelta | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from hubwarden.adapters.tickets.azure_devops import AzureDevOpsItems
-from hubwarden.adapters.tickets.foreign import ForeignTickets, Tracker
+from hubwarden.adapters.tickets.foreign import ForeignTickets, Store, Tracker
 from hubwarden.adapters.tickets.github import GitHubIssues
 from hubwarden.adapters.tickets.http import Http, Secret
 from hubwarden.adapters.tickets.jira import JiraIssues
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def make_tickets(
     settings: Tickets,
     env: Mapping[str, str],
-    store: TicketSystem,
+    store: Store,
     *,
     connector: Callable[[], BaseConnector] | None = None,
 ) -> TicketSystem:

@@ -64,6 +64,9 @@ class PagerDutyAlerts:
         """See Tracker."""
         await self._send(ref, "resolve", None)
 
+    async def explain(self, ref: TicketRef, note: str) -> None:
+        """See Tracker. Nothing is left to say: an alert takes no text."""
+
     async def _send(self, ref: TicketRef, action: str, payload: JsonObject | None) -> None:
         event: JsonObject = {"routing_key": self._secret.value, "event_action": action, "dedup_key": ref.id}
         body = event if payload is None else {**event, "client": "hubwarden", "payload": payload}

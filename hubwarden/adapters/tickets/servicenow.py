@@ -82,6 +82,9 @@ class ServiceNowIncidents:
         }  # fmt: skip
         await self._call("PATCH", f"{_TABLE}/{ref.id}", resolved)
 
+    async def explain(self, ref: TicketRef, note: str) -> None:
+        """See Tracker. Nothing is left to say: closing took it."""
+
     def _ref(self, row: Any) -> TicketRef:
         sys_id = str(wanted(row, "sys_id"))
         url = f"{self._settings.url}/nav_to.do?uri=incident.do?sys_id={sys_id}"

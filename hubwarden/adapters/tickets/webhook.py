@@ -67,6 +67,9 @@ class SignedWebhook:
         """See Tracker."""
         await self._send({"event": "close", "key": ref.id, "note": clean(note)})
 
+    async def explain(self, ref: TicketRef, note: str) -> None:
+        """See Tracker. Nothing is left to say: closing took it."""
+
     async def _send(self, event: JsonObject) -> None:
         body = json.dumps({"version": 1, **event}).encode()
         headers = {SIGNATURE: signature(self._secret.value, body, self._now())}
