@@ -12,6 +12,7 @@ from hubwarden.domain.finding import Finding
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json
 from hubwarden.domain.limits import Kill, Ledger, Standing
+from hubwarden.domain.remediation import Remediation
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.messages import Message, Queue
 from hubwarden.service.ports import HubRecord, Stored, SweepRecord, Ticket
@@ -258,3 +259,32 @@ class MemorySafety:
         """See SafetyStore."""
         self._meter.count()
         return self._ledger.write("", ledger, etag)
+
+
+class MemoryRemediations:
+    """Remediations. A sweep writes none, and forgets the old ones."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._kept: dict[str, Remediation] = {}
+
+    async def keep(self, remediation: Remediation) -> None:
+        """See Remediations."""
+        self._meter.count()
+        self._kept[remediation.id] = remediation
+
+    async def find(self, hub: HubId, remediation_id: str) -> Remediation | None:  # noqa: ARG002
+        """See Remediations."""
+        self._meter.count()
+        return self._kept.get(remediation_id)
+
+    async def everything(self) -> AsyncIterator[Remediation]:
+        """See Remediations."""
+        self._meter.count()
+        for remediation in [*self._kept.values()]:
+            yield remediation
+
+    async def forget(self, before: datetime) -> None:
+        """See Remediations."""
+        self._meter.count()
+        self._kept = {id_: kept for id_, kept in self._kept.items() if kept.at >= before}

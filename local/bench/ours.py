@@ -18,6 +18,7 @@ from local.bench.memory import (
     MemoryAudit,
     MemoryFindings,
     MemoryHubs,
+    MemoryRemediations,
     MemorySafety,
     MemoryTickets,
     MemoryWork,
@@ -86,6 +87,7 @@ def _in_memory(env: dict[str, str], token: str, records: HubStore, meter: Meter)
         audit=MemoryAudit(meter),
         tickets=MemoryTickets(meter),
         safety=MemorySafety(meter),
+        remediations=MemoryRemediations(meter),
     )
 
 
