@@ -70,6 +70,17 @@ _TITLES: Final[Mapping[Kind, str]] = {
     Kind.HELD: "Held until somebody decides",
 }
 
+_OF_ROLLBACKS: Final[Mapping[Kind, str]] = {
+    Kind.ASKED: "Approval of a rollback needed",
+    Kind.REMINDER: "Approval of a rollback still needed",
+    Kind.APPROVED: "Rollback approved",
+    Kind.REJECTED: "Rollback rejected",
+    Kind.TICKETED: "A rollback was not carried out",
+    Kind.FAILED: "The rollback failed",
+    Kind.FIXED: "Rolled back and verified",
+    Kind.CLEARED: "The rollback is off",
+}
+
 _OF_EVENTS: Final[Mapping[Event, Kind]] = {
     Event.REPORT: Kind.REPORTED,
     Event.ASK: Kind.ASKED,
@@ -97,6 +108,8 @@ class Notice:
     actor: str | None
     at: datetime
     occurrences: int = 1
+    rollback: bool = False
+    """Whether it is about a fix that is to be undone."""
     verified_after: int | None = None
     """Seconds from our write to the proof, of a fix."""
     digest: str | None = None
@@ -197,6 +210,7 @@ def notice(finding: Finding, kind: Kind, *, at: datetime, reason: str) -> Notice
         actor=str(finding.actor) if finding.actor else None,
         at=at,
         occurrences=finding.occurrences,
+        rollback=finding.rollback is not None,
         verified_after=round((at - written).total_seconds()) if written else None,
         digest=finding.proposal.digest if asking and finding.proposal else None,
     )
@@ -227,12 +241,15 @@ type LinkTo = Callable[[Sequence[Notice]], str | None]
 """The page on which a person decides what these notices ask, where there is one."""
 
 
-type Cause = tuple[Kind, str, Severity, str | None]
+type Cause = tuple[Kind, str, Severity, str | None, bool]
 
 
 def cause(one: Notice) -> Cause:
-    """What it has in common with what is told together: its kind, the rule, the severity and the person."""
-    return one.kind, one.rule_id, one.severity, one.actor
+    """What it has in common with what is told together: its kind, the rule, the severity and the person.
+
+    What is undone is told apart from what is fixed.
+    """
+    return one.kind, one.rule_id, one.severity, one.actor, one.rollback
 
 
 def group(told: Iterable[Notice], link: LinkTo = lambda _: None) -> list[Message]:
@@ -261,17 +278,24 @@ def _message(together: Sequence[Notice], link: LinkTo) -> Message:
         kind=first.kind,
         severity=first.severity,
         rule_id=first.rule_id,
-        title=f"{_TITLES[first.kind]}: {first.rule_id} on {where}",
+        title=f"{_title(first)}: {first.rule_id} on {where}",
         facts=(
             ("Rule", first.rule_id),
             ("Severity", first.severity.value),
-            ("Changed by", visible(first.actor, 100) if first.actor else "not known; no event told"),
+            (
+                "Asked for by" if first.rollback else "Changed by",
+                visible(first.actor, 100) if first.actor else "not known; no event told",
+            ),
         ),
         items=tuple(_item(one, link([one])) for one in together[:SHOWN]),
         about=tuple(together),
         at=first.at,
         together=tuple(_pages(together, link)) if len(together) > 1 else (),
     )
+
+
+def _title(one: Notice) -> str:
+    return _OF_ROLLBACKS.get(one.kind, _TITLES[one.kind]) if one.rollback else _TITLES[one.kind]
 
 
 def _pages(together: Sequence[Notice], link: LinkTo) -> Iterator[tuple[str, str]]:
@@ -294,7 +318,7 @@ def _item(one: Notice, url: str | None) -> Item:
     text = f"{one.hub.name}: {one.summary}"
     if one.kind is Kind.FIXED:
         late = "" if one.verified_after is None else f" {one.verified_after} s later"
-        text += f" (fixed, verified{late})"
+        text += f" ({'rolled back' if one.rollback else 'fixed'}, verified{late})"
     elif one.kind is Kind.CAME_BACK:
         text += f" (seen {one.occurrences} times)"
     else:

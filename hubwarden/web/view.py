@@ -51,6 +51,8 @@ class RequestView:
     changes: tuple[ChangeView, ...]
     warnings: tuple[str, ...]
     risk: str
+    rollback: bool
+    """Whether the plan undoes a fix; then ``actor`` is who asks for that, and ``risk`` what comes back."""
     expires_at: datetime
     csrf: str
     action_url: str

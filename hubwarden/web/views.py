@@ -39,6 +39,7 @@ def request_view(ports: Ports, finding: Finding, ask: Ask, link: Link, csrf: str
         differences=plan_difference(before.changes, asked.changes) if before and asked else (),
         warnings=asked.warnings if asked else (),
         risk=rule.risk if rule else "",
+        rollback=finding.rollback is not None,
         agreed=_agreed(ports, finding) if asked else "",
         expires_at=link.expires_at,
         csrf=csrf,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from hubwarden.web.view import ChangeView, LinkView, MessageView, RequestView, SeveralView
+from hubwarden.web.view import NOT_DONE, ChangeView, LinkView, MessageView, RequestView, SeveralView
 
 
 PATH: Final = (
@@ -32,6 +32,7 @@ WAITING: Final = RequestView(
         "Devices that offer only weak cipher suites may be cut off: a minimum of 1.2 also asks for strong ones.",
     ),
     risk="Whoever holds the policy's key can add, change and delete devices, and nothing shows who it was.",
+    rollback=False,
     expires_at=datetime(2026, 11, 25, 9, 41, 30, tzinfo=UTC),
     csrf="c5rf",
     action_url="/api/approvals/f-3b5f0c9d7a21e846?t=made.up",
@@ -60,6 +61,19 @@ ASKED_ANEW: Final = replace(
         LinkView("Decide on the 2 requests on plant-north-iot", "https://app.example/api/approvals/several?v=1"),
         LinkView("Decide on the 12 requests of sas-policies on all hubs", "https://app.example/api/approvals/x"),
     ),
+)
+ROLLBACK: Final = replace(
+    WAITING,
+    rollback=True,
+    summary="Rollback of r-1f0c9d7a21e84655 (properties.minTlsVersion: '1.2' → '1.0'), asked for by Mia Lindqvist",
+    changes=(ChangeView("properties.minTlsVersion", "'1.2'", "'1.0'"),),
+    warnings=("This is no fix: it brings back what tls-minimum calls a drift, and holds it.",),
+    changed_at=None,
+)
+NOT_CARRIED_OUT: Final = replace(
+    APPROVED,
+    state=NOT_DONE,
+    because="Azure refused and nothing was changed: 409 ScopeLocked: the scope is locked",
 )
 _TLS: Final = replace(
     WAITING,
@@ -109,6 +123,8 @@ PAGES: Final = {
     "rejected": REJECTED,
     "stale": STALE,
     "asked anew": ASKED_ANEW,
+    "rollback": ROLLBACK,
+    "not carried out": NOT_CARRIED_OUT,
     "several": SEVERAL,
     "several refused": SEVERAL_REFUSED,
     "several mixed": SEVERAL_MIXED,
@@ -157,6 +173,7 @@ def filled(text: str) -> RequestView:
         wider=(LinkView(text, "https://app.example/x"),),
         warnings=(text, text),
         risk=text,
+        because=text,
         csrf=text,
         decided_by=text,
         decided_reason=text,

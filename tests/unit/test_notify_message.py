@@ -196,3 +196,19 @@ def test_who_did_it_is_said_or_that_nobody_knows():
     assert dict(message.facts)["Changed by"] == "Eve gnp"
     (nobody,) = group(notices(None, lived(finding(), Event.ASK)))
     assert "not known" in dict(nobody.facts)["Changed by"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [
+        (Kind.ASKED, "Approval of a rollback needed"),
+        (Kind.FIXED, "Rolled back and verified"),
+        (Kind.CLEARED, "The rollback is off"),
+        (Kind.EXPIRED, "Nobody decided in time"),
+    ],
+)
+def test_what_is_undone_is_not_told_as_a_fix(kind, title):
+    (message,) = group([notice_of(kind=kind, rollback=True)])
+    assert message.title == f"{title}: tls-minimum on hub-1"
+    assert dict(message.facts)["Asked for by"] == "Eve"
+    assert len(group([notice_of("a", kind), notice_of("b", kind, rollback=True)])) == 2

@@ -64,14 +64,14 @@ class FakeCredential:
 
 @pytest.fixture
 def composed(tmp_path):
-    def make(text, *, credential=None, rules=RULES, channels=None):
+    def make(text, *, credential=None, rules=RULES, channels=None, **env):
         path = tmp_path / "policy.yaml"
         if text is not None:
             path.write_bytes(text if isinstance(text, bytes) else text.encode())
         world = World()
         world.outbox = FakeOutbox(world.gates, world.log) if channels else None
         service = Hubwarden(
-            {"HUBWARDEN_POLICY": str(path), "AzureWebJobsStorage": "UseDevelopmentStorage=true"},
+            {"HUBWARDEN_POLICY": str(path), "AzureWebJobsStorage": "UseDevelopmentStorage=true", **env},
             credential=credential or FakeCredential(), hubs=world.hubs, findings=world.findings,
             records=world.records, work=world.work, audit=world.audit, graveyard=world.graveyard,
             lists=world.lists, tickets=world.tickets, remediations=world.remediations, safety=world.safety,
@@ -101,6 +101,30 @@ async def test_from_the_event_to_the_proof(composed):
     assert world.tls() == "1.2"
     assert (await service.on_health())["ready"]
     assert not world.violations
+
+
+GITHUB = "tickets: {target: github, github: {repository: example/iot}}\n"
+ROLES = "approvals: {required_roles: [ops]}\n"
+SIGNED_IN = {"WEBSITE_AUTH_ENABLED": "true"}
+
+
+@pytest.mark.parametrize(
+    ("more", "env", "linked"),
+    [
+        ("", {}, True),
+        (GITHUB, {}, False),
+        (GITHUB + ROLES, {}, False),
+        (GITHUB, SIGNED_IN, False),
+        (GITHUB + ROLES, SIGNED_IN, True),
+    ],
+)
+async def test_a_link_stands_in_tickets_only_where_it_is_of_no_use_to_strangers(composed, more, env, linked):
+    keys = {"HUBWARDEN_APPROVAL_KEYS": "k" * 40, "HUBWARDEN_PUBLIC_URL": "https://app.example"}
+    service, _ = composed(GOOD + more, **keys, **env)
+    assert (service.ports.ticket_links is not None) is linked
+    assert service.ports.links is not None
+    warned = any("nobody can decide" in warning for warning in (await service.on_health())["warnings"])
+    assert warned is (ROLES in more and not env)
 
 
 async def test_where_nothing_may_be_changed_the_wall_is_up_and_health_says_so(composed):
