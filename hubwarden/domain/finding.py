@@ -410,10 +410,14 @@ class Finding:
         return max((step.at for step in self.history if step.event is Event.SEEN), default=self.first_seen)
 
     @property
+    def gone_at(self) -> datetime | None:
+        """When the drift was last gone, as far as the history that is kept tells."""
+        return max((step.at for step in self.history if step.event is Event.CLEARED), default=None)
+
+    @property
     def changers(self) -> tuple[Actor, ...]:
         """Everybody who is known to have made the drift what it is, since it was last gone."""
-        gone = max((step.at for step in self.history if step.event is Event.CLEARED), default=None)
-        made = [deed.actor for deed in self.deeds if gone is None or deed.at > gone]
+        made = [deed.actor for deed in self.deeds if self.gone_at is None or deed.at > self.gone_at]
         return tuple(dict.fromkeys([*made, *([self.actor] if self.actor else [])]))
 
     @property

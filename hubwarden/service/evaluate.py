@@ -253,9 +253,8 @@ async def _blame(ports: Ports, message: EvaluateMessage) -> None:
         return
     for stored in await ports.findings.of_hub(message.hub_id):
         finding = stored.value
-        gone = max((step.at for step in finding.history if step.event is Event.CLEARED), default=None)
         late = finding.state is not State.RESOLVED and finding.actor is None and finding.rollback is None
-        if late and at <= finding.seen_at and (gone is None or at > gone):
+        if late and at <= finding.seen_at and (finding.gone_at is None or at > finding.gone_at):
             blamed = told_who(replace(finding, actor=actor, changed_at=at).blaming(actor, at), finding)
             with suppress(StaleWriteError):  # whoever wrote it has looked again
                 saved = Stored(blamed, await ports.findings.save(blamed, stored.etag))
