@@ -148,10 +148,10 @@ class Freeze(_Section):
     @model_validator(mode="after")
     def _lasts(self) -> Self:
         try:
-            first, last = self._local(self.begins), self._local(self.ends)
-        except ValueError as error:
+            since, over = self.since, self.over
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"must begin and end on days of the calendar: {error}") from None
-        if last < first or (last == first and "T" in self.ends):
+        if over <= since:
             raise ValueError(f"ends ({self.ends}) before it begins ({self.begins})")
         return self
 
