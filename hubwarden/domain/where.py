@@ -30,7 +30,7 @@ class Where(BaseModel):
     def matches(self, hub: HubId) -> bool:
         """Whether the hub is one of these."""
         pairs = ((hub.subscription, self.subscription), (hub.resource_group, self.resource_group))
-        return all(fnmatchcase(name, pattern) for name, pattern in (*pairs, (hub.name, self.hub)))
+        return all(_fits(name, pattern) for name, pattern in (*pairs, (hub.name, self.hub)))
 
 
 class Scope(Where):
@@ -67,4 +67,9 @@ def first_covering(scopes: Iterable[Scope], hub: HubId, tags: Tags | None) -> It
 
 def _has(tags: Tags, wanted: str, pattern: str) -> bool:
     values = (value for name, value in tags.items() if name.casefold() == wanted.casefold())
-    return any(isinstance(value, str) and fnmatchcase(value.lower(), pattern) for value in values)
+    return any(isinstance(value, str) and _fits(value.lower(), pattern) for value in values)
+
+
+def _fits(text: str, pattern: str) -> bool:
+    """Only ``*`` and ``?`` are patterns: a bracket is a bracket, as in a tag's value ``core [prod]``."""
+    return fnmatchcase(text, pattern.replace("[", "[[]"))
