@@ -26,7 +26,7 @@ from hubwarden.domain.explain import Explained, explain
 from hubwarden.domain.finding import Finding
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.policy import Policy, Problem, check_policy, policy_lines, policy_schema
-from hubwarden.domain.where import Tags
+from hubwarden.domain.where import ASKED, Tags
 from hubwarden.service.ports import Ports
 
 
@@ -113,10 +113,16 @@ async def _explain(around: Surroundings, name: str, rule: str | None, given: Seq
     told = list(explain(ports.policy, pairs, hub, tags, now=ports.clock.now(), lines=policy_lines(text)))
     if output is Output.JSON:
         _print(
-            {"hub": hub.path, "tags": None if tags is None else dict(tags), "rules": [_as_json(e) for e in told]}
+            {
+                "hub": hub.path,
+                "tags": None if tags is None else _shown(tags),
+                "tags_not_read": [] if tags is None else ports.policy.tags_not_read(tags),
+                "rules": [_as_json(each) for each in told],
+            }
         )
     else:
-        _show(hub, tags, told, str(service.settings.policy_file))
+        _show_tags(hub, tags, [] if tags is None else ports.policy.tags_not_read(tags))
+        _show(told, str(service.settings.policy_file))
     return 0
 
 
@@ -176,16 +182,27 @@ def _text(file: Path) -> str:
         raise CommandError(f"{file} cannot be read: {error}") from None
 
 
-def _show(hub: HubId, tags: Tags | None, told: Sequence[Explained], file: str) -> None:
+def _show_tags(hub: HubId, tags: Tags | None, not_read: Sequence[str]) -> None:
     out = screen.console()
-    said = "not known: the hub was not looked at yet" if tags is None else _listed(tags)
+    said = "not known: the hub was not looked at yet" if tags is None else _listed(_shown(tags))
     out.print(Text(f"{hub.path}\ntags that the policy file asks about: {screen.plain(said)}"), soft_wrap=True)
+    if not_read:
+        names = screen.plain(", ".join(not_read))
+        out.print(Text(f"not known until the hub is looked at again: {names}"), soft_wrap=True)
+
+
+def _show(told: Sequence[Explained], file: str) -> None:
+    out = screen.console()
     for each in told:
         out.print(Text(f"\n{each.rule} (mode {each.mode}): {each.action or 'nothing'}", style="bold"))
         out.print(Text(f"  {screen.plain(each.reason)}"), soft_wrap=True)
         for line in each.lines:
             where = f"{file}:{line.line}" if line.line else "not in the file, so by default"
             out.print(Text(f"  {line.place}: {screen.plain(where)}"), soft_wrap=True)
+
+
+def _shown(tags: Tags) -> dict[str, Any]:
+    return {name: value for name, value in tags.items() if name != ASKED}
 
 
 def _listed(tags: Tags) -> str:

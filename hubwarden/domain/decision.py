@@ -133,7 +133,7 @@ def _managed(decision: Decision, policy: Policy, tags: Tags | None) -> Decision:
     """Who manages the hub by code is asked, for what is fixed here may be changed back there."""
     if decision.action is not Action.FIX:
         return decision
-    if tags is None:
+    if tags is None or not policy.markers_known(tags):
         why = "the hub's tags are not known, and one of them may say that it is managed elsewhere"
         return Decision(Action.ASK, f"{decision.reason}, but {why}")
     marker = policy.iac_marker(tags)

@@ -32,7 +32,7 @@ from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.limits import Limits
 from hubwarden.domain.rule import Mode, Rule, RuleSettings
 from hubwarden.domain.targets import Tickets
-from hubwarden.domain.where import Scope, Tags, first_covering
+from hubwarden.domain.where import Scope, Tags, first_covering, kept, not_read
 from hubwarden.domain.windows import Closed, Freeze, Maintenance, closed
 
 
@@ -231,13 +231,19 @@ class Policy(_Section):
         return rule.settings() if section is None else section.settings_of(hub, tags)
 
     def tags_to_keep(self, tags: Tags | None) -> dict[str, str] | None:
-        """Of the hub's tags those that this file asks about; no others are kept. None where they are not known."""
-        if tags is None:
-            return None
-        asked = {name.casefold() for where in self._wheres() for name in where.tags}
-        asked |= {marker.casefold() for marker in self.iac_markers}
-        names = (name for name in tags if name.casefold() in asked or is_exemption(name))
-        return {name: value for name in names if isinstance(value := tags[name], str)}
+        """Of the hub's tags those that this file asks about; no others are kept. None where they are not known.
+
+        A file that asks about others later does not know those until the hub is looked at again.
+        """
+        return None if tags is None else kept(tags, self._asked_tags(), also=is_exemption)
+
+    def tags_not_read(self, tags: Tags) -> list[str]:
+        """What this file asks about and was not read when these tags were kept; the hub may have it."""
+        return not_read(tags, self._asked_tags())
+
+    def _asked_tags(self) -> Iterator[str]:
+        yield from (name for where in self._wheres() for name in where.tags)
+        yield from self.iac_markers
 
     def _heeds_tags(self, rule_id: str) -> bool:
         return self.exemptions_by_tag == "allowed" and rule_id not in self.refuse_tag_exemptions
@@ -309,6 +315,10 @@ class Policy(_Section):
         """The tag, as ``name=value``, by which the hub says that infrastructure code manages it, if any."""
         markers = {marker.casefold() for marker in self.iac_markers}
         return next((f"{name}={value}" for name, value in tags.items() if name.casefold() in markers), None)
+
+    def markers_known(self, tags: Tags | None) -> bool:
+        """Whether it can be told from the tags that nothing else manages the hub."""
+        return tags is not None and not not_read(tags, self.iac_markers)
 
     @property
     def watches_all(self) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -12,7 +12,10 @@ from hubwarden.domain.hub_id import HubId
 
 
 type Tags = Mapping[str, Any]
-"""A hub's tags by their names, as Azure sent them."""
+"""A hub's tags by their names, as Azure sent them, or those of them that were kept."""
+
+ASKED: Final = "?"
+"""Stands among kept tags for the names that were asked about then; Azure takes no tag of this name."""
 
 type _Pattern = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, to_lower=True)]
 type _TagName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=512)]
@@ -46,7 +49,7 @@ class Scope(Where):
             return False
         if not self.tags:
             return True
-        if tags is None:
+        if tags is None or not_read(tags, self.tags):
             return None
         return all(_has(tags, name, pattern) for name, pattern in self.tags.items())
 
@@ -63,6 +66,23 @@ def first_covering(scopes: Iterable[Scope], hub: HubId, tags: Tags | None) -> It
         if covered:
             return
     yield None
+
+
+def kept(tags: Tags, asked: Iterable[str], *, also: Callable[[str], bool]) -> dict[str, str]:
+    """Of the tags those that are asked about or wanted also, and what was asked, so that it can be told later."""
+    folded = {name.casefold() for name in asked}
+    names = (name for name in tags if name.casefold() in folded or also(name))
+    return {name: value for name in names if isinstance(value := tags[name], str)} | {
+        ASKED: "\n".join(sorted(folded))
+    }
+
+
+def not_read(tags: Tags, names: Iterable[str]) -> list[str]:
+    """Of these names of tags those that nobody asked about when the tags were kept: the hub may have them."""
+    asked = tags.get(ASKED)
+    if asked is None:
+        return []
+    return sorted({name.casefold() for name in names} - set(asked.split("\n")))
 
 
 def _has(tags: Tags, wanted: str, pattern: str) -> bool:

@@ -136,6 +136,23 @@ def test_the_tags_are_those_of_the_last_look(desk):
     assert explained(desk, "hub-1")["tls-minimum"]["mode"] == "auto"
 
 
+def test_a_tag_that_the_file_did_not_ask_about_at_the_last_look_is_not_known(desk):
+    desk.world.hubs.hubs[HUB].body["tags"] = {"tier": "gold"}
+    desk.world.policy, _ = check_policy(POLICY, RULES, today=START.date())
+    desk.sweep()
+    edited = POLICY.replace("env: prod", "tier: silver").replace("mode: report", "mode: ticket")
+    desk.policy.write_text(edited)
+    code, told = desk.json("policy", "explain", "hub-1", "--rule", "tls-minimum")
+    assert (code, told["tags"], told["tags_not_read"]) == (0, {}, ["tier"])
+    assert "tags are not known" in told["rules"][0]["reason"]
+    assert "not known until the hub is looked at again: tier" in desk.run("policy", "explain", "hub-1").stdout
+    desk.world.policy, _ = check_policy(edited, RULES, today=START.date())
+    desk.sweep()
+    told = desk.json("policy", "explain", "hub-1", "--rule", "tls-minimum")[1]
+    assert (told["tags"], told["tags_not_read"]) == ({"tier": "gold"}, [])
+    assert told["rules"][0]["mode"] == "ticket"
+
+
 def test_people_read_the_action_the_reason_and_the_line(desk):
     result = desk.run("policy", "explain", HUB.path, "--tag", "env=prod", "--rule", "tls-minimum")
     assert result.exit_code == 0

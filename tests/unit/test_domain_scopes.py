@@ -14,7 +14,7 @@ from detectors import RULES
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.policy import check_policy
 from hubwarden.domain.rule import Mode
-from hubwarden.domain.where import Scope
+from hubwarden.domain.where import ASKED, Scope
 
 
 SUBSCRIPTION = "0b1f6471-1bf0-4dda-aec3-cb9272f09590"
@@ -153,5 +153,25 @@ def test_a_rule_is_on_where_any_scope_is():
 def test_of_a_hubs_tags_those_alone_are_kept_that_the_file_asks_about():
     made = policy(scope("auto", tags={"ENV": "prod"}))
     tags = {"Env": "prod", "managed-by": "terraform", "owner": "jane@example.com", "odd": 5}
-    assert made.tags_to_keep(tags) == {"Env": "prod", "managed-by": "terraform"}
+    read = made.tags_to_keep(tags)
+    assert read.pop(ASKED).split("\n") == ["env", "managed-by", "managedby", "pulumi", "terraform"]
+    assert read == {"Env": "prod", "managed-by": "terraform"}
     assert made.tags_to_keep(None) is None
+
+
+def test_what_nobody_asked_about_when_the_tags_were_kept_is_not_known():
+    read = policy(scope("auto", tags={"env": "prod"})).tags_to_keep({"Env": "prod", "Tier": "gold"})
+    after = policy(scope("report", tags={"TIER": "gold"}), mode="auto")
+    assert after.tags_not_read(read) == ["tier"]
+    wish = after.wish_for(RULE.id, HUB, read)
+    assert (wish.mode, wish.sure) == (Mode.REPORT, False)
+    assert after.mode_of(RULE.id, HUB, after.tags_to_keep({"Tier": "silver"})) is Mode.AUTO
+    assert policy(scope("auto", tags={"env": "prod"})).mode_of(RULE.id, HUB, read) is Mode.AUTO
+
+
+def test_a_marker_that_nobody_asked_about_when_the_tags_were_kept_is_not_known():
+    read = policy().tags_to_keep({"bicep": "yes"})
+    assert policy().markers_known(read)
+    after = policy().model_copy(update={"iac_markers": ["Bicep"]})
+    assert not after.markers_known(read)
+    assert after.markers_known({})

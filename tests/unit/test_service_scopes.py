@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from detectors import RULES as ALL_RULES
+from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.finding import State
 from hubwarden.domain.snapshot import Facet
+from hubwarden.service.approve import NotAskedError, approve
 from hubwarden.service.desk import ticket_text
 from hubwarden.service.overview import overview
 from tests.unit.fakes import HUB, World, ask, hub_id
@@ -72,9 +74,24 @@ async def test_a_finding_whose_rule_becomes_off_by_a_tag_is_asked_about_no_more(
     tag(world, env="prod")
     await world.sweep()
     assert "tls-minimum" not in world.record().unknown
-    assert world.record().tags == {"env": "prod"}
+    assert world.record().tags["env"] == "prod"
     known = await overview(world.ports)
     assert known.not_judged == ()
+
+
+async def test_a_yes_is_not_taken_while_a_tag_that_policy_asks_about_by_now_is_not_known():
+    world = by_tag("auto")
+    world.policy = World("approve").policy
+    world.hubs.add(minTlsVersion="1.0")
+    tag(world, env="test", tier="gold")
+    await world.sweep()
+    finding = world.finding()
+    yes = {"plan": finding.proposal.digest, "by": Approver("Robin", Via.COMMAND_LINE), "reason": "x"}
+    world.policy = World({}, more=(BY_TAG % "approve").replace("env: prod", "tier: gold")).policy
+    with pytest.raises(NotAskedError, match="mode is report by now"):
+        await approve(world.ports, finding.id, **yes)
+    await world.sweep()
+    assert (await approve(world.ports, finding.id, **yes | {"plan": world.finding().proposal.digest})).approval
 
 
 async def test_the_ticket_tells_the_settings_of_the_hubs_scope_also_at_the_first_look():
