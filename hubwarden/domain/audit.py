@@ -270,6 +270,12 @@ class Verification:
         self.next: Place | None = None
         """Where the trail goes on, once the last line that was taken says so."""
 
+    def going_on(self) -> Verification:
+        """A verification of what stands after the lines that were taken here; of these it tells nothing."""
+        after = Verification(noted=self._noted, midway=True)
+        after._before, after.next = self._before, self.next
+        return after
+
     def begin(self, blob: str) -> None:
         """The lines that follow are of this blob."""
         if self.next is not None and blob != self.next.name:
@@ -334,7 +340,10 @@ class Verification:
         self._head = self._before = head
 
     def _check_first(self, chain: _Chain) -> None:
-        if chain.seq != 1 and not self._midway:
+        if self._midway:
+            if self._before is not None:
+                self._check_seq(chain.seq, self._before.seq + 1)
+        elif chain.seq != 1:
             self._found(
                 f"the trail begins with seq {chain.seq}: what was before is gone. Where its retention is over, "
                 "check from a day on (--since)"

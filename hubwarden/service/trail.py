@@ -14,13 +14,16 @@ async def verify_trail(reader: AuditReader, *, since: date | None = None, noted:
 
     Args:
         reader: the trail.
-        since: the first day to look at; what is before is not missed.
+        since: the first day to look at; of what is before, only the blob right before it is read, if there is
+            one, for its last line is what the first line of the day follows.
         noted: a head that was noted earlier.
 
     Raises:
         StorageUnavailableError: it could not be read.
     """
     verification = Verification(noted=noted, midway=since is not None)
+    if since is not None:
+        verification = await _begun_before(reader, since, verification)
     last: Place | None = None
     while fresh := [
         place
@@ -35,6 +38,15 @@ async def verify_trail(reader: AuditReader, *, since: date | None = None, noted:
         if verification.next is None:
             break  # else it went on elsewhere meanwhile
     return verification.end()
+
+
+async def _begun_before(reader: AuditReader, since: date, verification: Verification) -> Verification:
+    before = [place for place in await reader.places() if place.day < since]
+    if not before:
+        return verification
+    async for line in reader.lines(before[-1]):
+        verification.take(line)
+    return verification.going_on()
 
 
 async def export_trail(reader: AuditReader, *, since: date, until: date) -> AsyncIterator[bytes]:

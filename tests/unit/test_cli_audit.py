@@ -122,6 +122,29 @@ def test_a_part_of_the_trail(run, trail):
     assert "Note: what is before seq 5 was not looked at." in result.stdout
 
 
+def test_a_part_follows_the_last_line_before_it(run, trail):
+    result = run("verify", "--since", "2026-11-23")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "Whole: 11 lines in 3 blobs.")
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda blobs: blobs[DAYS[1]].pop(0), "seq 6 follows 4: line 5 is gone"),
+        (lambda blobs: blobs[DAYS[1]].__delitem__(slice(0, 3)), "seq 8 follows 4: the lines 5 to 7 are gone"),
+        (lambda blobs: blobs[DAYS[1]].insert(0, b"{}\n"), "no JSON object"),
+        (lambda blobs: blobs[DAYS[1]].insert(0, b'{"kind": "x"}\n'), "was not written after the line that stands"),
+        (lambda blobs: blobs[DAYS[0]].pop(), "seq 5 follows 3: line 4 is gone"),
+        (lambda blobs: blobs.pop(DAYS[1]), "the trail goes on in this blob and it is not there"),
+    ],
+)
+def test_what_is_missing_at_the_begin_of_a_part_is_seen(run, trail, harm, says):
+    harm(trail.blobs)
+    result = run("verify", "--since", "2026-11-23")
+    assert result.exit_code == 1
+    assert says in result.stdout
+
+
 def test_a_noted_head_proves_that_nothing_was_cut_off(run, trail):
     noted = f"15:{trail.head.hash}"
     assert run("verify", "--head", noted).exit_code == 0
