@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hubwarden.cli import screen
+from hubwarden.cli.refusals import refused
 from hubwarden.cli.surroundings import Surroundings
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import JsonObject
@@ -73,6 +74,6 @@ def _shape(one: Remediation) -> JsonObject:
 async def ask(around: Surroundings, remediation_id: str, reason: str, by: str | None) -> None:
     """Ask for a rollback, and show what waits for an approval now."""
     decider = around.decider(by)
-    async with around.service() as service:
+    async with around.service() as service, refused(service.ports, "rollback", remediation_id, decider):
         finding = await ask_for_rollback(service.ports, remediation_id, by=decider, reason=reason)
     screen.show_finding(finding)

@@ -13,13 +13,14 @@ import pytest
 
 from jsonschema import Draft202012Validator
 
+from hubwarden.cli.refusals import refused
 from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.audit import BEGIN, CONTINUED, Entry, Place, chained
 from hubwarden.domain.finding import State
 from hubwarden.domain.limits import Asked
 from hubwarden.domain.message import Kind, notice
 from hubwarden.service import operate
-from hubwarden.service.approve import approve
+from hubwarden.service.approve import NoSuchFindingError, approve
 from hubwarden.service.bury import bury
 from hubwarden.service.gate import change
 from hubwarden.service.messages import NotifyMessage, Queue
@@ -52,6 +53,13 @@ async def limited(world):
     await operate.release_rule(world.ports, "tls-minimum", by="robin")
 
 
+async def refused_(world):
+    """A word that was not taken."""
+    with pytest.raises(NoSuchFindingError):
+        async with refused(world.ports, "hold", "f-none", Approver("Kim", Via.COMMAND_LINE)):
+            await operate.hold(world.ports, "f-none", by="Kim", reason="x")
+
+
 async def untold(world):
     """Nobody was told in a day."""
     world.outbox, world.channels = FakeOutbox(world.gates, world.log), {"ops": FakeChannel()}
@@ -77,6 +85,7 @@ async def life():
     assert world.state() is State.RESOLVED
     await rolled_back(world)
     await limited(world)
+    await refused_(world)
     await untold(world)
     await bury(Queue.VERIFY, "x", graveyard=world.graveyard, audit=world.audit)
     return world

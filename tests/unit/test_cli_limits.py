@@ -122,5 +122,23 @@ def test_what_cannot_be_done_says_why(desk, command, said):
     assert said in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["release", "f-1"], ("release", "f-1", "there is no finding f-1")),
+        (["release", "--rule", "tls-minimum"], ("release", "tls-minimum", "no share limit holds")),
+        (["hold", "f-1", "--reason", "x"], ("hold", "f-1", "there is no finding f-1")),
+        (["resume"], ("resume", "", "HUBWARDEN_KILL still stops")),
+        (["breaker", "reset"], ("breaker reset", "", "nothing to reset")),
+    ],
+)
+def test_what_is_refused_leaves_a_line_in_the_audit_trail(desk, command, told):
+    desk.env["HUBWARDEN_KILL"] = "1"
+    assert desk.run(*command).exit_code == 1
+    [line] = desk.world.audit.of("refused")
+    assert (line["command"], line["about"], line["by"]) == (*told[:2], "robin (command line)")
+    assert told[2] in line["why"]
+
+
 def test_kill_needs_a_reason(capsys):
     assert main(["kill"]) == 1

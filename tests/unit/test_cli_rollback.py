@@ -110,6 +110,17 @@ def test_what_is_not_asked_says_why(desk, arguments, said):
     assert desk.world.rollback() is None
 
 
+def test_a_refused_rollback_leaves_a_line_in_the_audit_trail(desk):
+    [kept] = desk.world.remediations.all
+    desk.run("rollback", kept.id, "--reason", "x", "--by", "Kim")
+    assert desk.world.audit.of("refused") == []
+    for id_, why in (("r-none", "nothing is kept of"), (kept.id, "is asked for already")):
+        assert desk.run("rollback", id_, "--reason", "x", "--by", "Kim").exit_code == 1
+        line = desk.world.audit.of("refused")[-1]
+        assert (line["command"], line["about"], line["by"]) == ("rollback", id_, "Kim (command line)")
+        assert why in line["why"]
+
+
 def test_nothing_from_azure_can_move_the_cursor(desk):
     [kept] = desk.world.remediations.all
     strange = {**kept.changes[0], "before": STRANGE, "path": [STRANGE]}
