@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +26,9 @@ from hubwarden.domain.explain import Explained, explain
 from hubwarden.domain.finding import Finding
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.policy import Policy, Problem, check_policy, policy_lines, policy_schema
+from hubwarden.domain.rule import Rule
 from hubwarden.domain.where import ASKED, Tags
+from hubwarden.service.gate import kill_switch
 from hubwarden.service.ports import Ports
 
 
@@ -106,9 +108,8 @@ async def _explain(around: Surroundings, name: str, rule: str | None, given: Seq
         if not ports.policy.watches(hub):
             raise CommandError(f"{hub} is in no subscription that the policy file names: it is not looked at")
         tags = _tags(given) if given else await _known_tags(ports, hub)
-    rules = [each for each in ports.rules if rule in {None, each.id}]
-    if not rules:
-        raise CommandError(f"no rule {rule}; there are: {', '.join(each.id for each in ports.rules)}")
+        rules = _rules(ports, rule)
+        notes = await _in_the_way(ports, hub, {each.id for each in rules})
     pairs = [(each, ports.remediators.get(each.id)) for each in rules]
     told = list(explain(ports.policy, pairs, hub, tags, now=ports.clock.now(), lines=policy_lines(text)))
     if output is Output.JSON:
@@ -117,13 +118,36 @@ async def _explain(around: Surroundings, name: str, rule: str | None, given: Seq
                 "hub": hub.path,
                 "tags": None if tags is None else _shown(tags),
                 "tags_not_read": [] if tags is None else ports.policy.tags_not_read(tags),
+                "notes": notes,
                 "rules": [_as_json(each) for each in told],
             }
         )
     else:
         _show_tags(hub, tags, [] if tags is None else ports.policy.tags_not_read(tags))
+        for note in notes:
+            screen.console().print(Text(f"but now: {screen.plain(note)}"), soft_wrap=True)
         _show(told, str(service.settings.policy_file))
     return 0
+
+
+def _rules(ports: Ports, wanted: str | None) -> list[Rule]:
+    rules = [each for each in ports.rules if wanted in {None, each.id}]
+    if not rules:
+        raise CommandError(f"no rule {wanted}; there are: {', '.join(each.id for each in ports.rules)}")
+    return rules
+
+
+async def _in_the_way(ports: Ports, hub: HubId, rules: Collection[str]) -> list[str]:
+    """What stops the machine now, whatever the policy file says."""
+    kill, stored = await kill_switch(ports), await ports.safety.ledger()
+    notes = [f"{kill}: no hub is written"] if kill else []
+    if stored and stored.value.tripped:
+        notes.append(f"all automatic fixing has stopped: {stored.value.tripped}")
+    notes += [str(asked) for rule, asked in stored.value.asked.items() if rule in rules] if stored else []
+    for finding in [each.value for each in await ports.findings.of_hub(hub)]:
+        if finding.rule_id in rules and finding.hold is not None:
+            notes.append(f"{finding.id} ({finding.rule_id}) is held by {finding.hold.by}: {finding.hold.reason}")
+    return notes
 
 
 async def _exempt(around: Surroundings, finding_id: str, until: str, reason: str, owner: str) -> int:

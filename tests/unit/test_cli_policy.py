@@ -13,6 +13,7 @@ import yaml
 from detectors import RULES
 from hubwarden.domain.explain import lines_of
 from hubwarden.domain.finding import State
+from hubwarden.domain.limits import Ledger
 from hubwarden.domain.policy import check_policy, policy_lines
 from hubwarden.service.ports import Stored
 from tests.unit.fakes import HUB, START, SUB
@@ -151,6 +152,23 @@ def test_a_tag_that_the_file_did_not_ask_about_at_the_last_look_is_not_known(des
     told = desk.json("policy", "explain", "hub-1", "--rule", "tls-minimum")[1]
     assert (told["tags"], told["tags_not_read"]) == ({"tier": "gold"}, [])
     assert told["rules"][0]["mode"] == "ticket"
+
+
+def test_what_stops_the_machine_whatever_the_file_says_is_noted(tmp_path):
+    desk = Desk(tmp_path, "auto")
+    desk.world.hubs.add(minTlsVersion="1.0")
+    desk.sweep()
+    finding = desk.world.finding()
+    assert desk.json("policy", "explain", "hub-1")[1]["notes"] == []
+    desk.run("kill", "--reason", "odd")
+    desk.run("hold", finding.id, "--reason", "mine")
+    desk.world.safety.rows["ledger"] = Stored(Ledger(tripped="11 of the last 20"), "edited")
+    [kill, tripped, held] = desk.json("policy", "explain", "hub-1")[1]["notes"]
+    assert kill.startswith("the kill switch is on since")
+    assert tripped == "all automatic fixing has stopped: 11 of the last 20"
+    assert held == f"{finding.id} (tls-minimum) is held by robin (command line): mine"
+    shown = desk.run("policy", "explain", "hub-1").stdout
+    assert all(f"but now: {note}" in shown for note in (kill, tripped, held))
 
 
 def test_people_read_the_action_the_reason_and_the_line(desk):
