@@ -11,6 +11,7 @@ import typer
 
 from hubwarden.cli import screen
 from hubwarden.cli.surroundings import CommandError
+from hubwarden.domain.wording import says_nothing
 
 
 TROUBLE: Final = 1
@@ -38,6 +39,6 @@ def words(reason: str) -> str:
         CommandError: it says nothing.
     """
     said = " ".join(reason.split())
-    if not said:
+    if says_nothing(said):
         raise CommandError("the reason is empty: it is kept with the finding, so say one")
     return said

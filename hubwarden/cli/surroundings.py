@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hubwarden.bootstrap import Hubwarden, PolicyUnusableError
 from hubwarden.domain.approval import Approver, Via
+from hubwarden.domain.wording import says_nothing
 from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYoursError
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
 from hubwarden.service.operate import NotHeldError
@@ -81,7 +82,7 @@ class Surroundings:
             name = self.user() if by is None else " ".join(by.split())
         except (OSError, KeyError):
             name = ""
-        if not name:
+        if says_nothing(name):
             raise CommandError("who decides is not known: say it with --by NAME")
         return Approver(name, Via.COMMAND_LINE)
 

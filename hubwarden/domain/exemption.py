@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.where import Tags
+from hubwarden.domain.wording import Words, says_nothing
 
 
 TAG: Final = "hubwarden-exempt"
@@ -40,9 +41,6 @@ def _day(value: Any) -> Any:
         raise ValueError(f"must be a day of the calendar, found {_shown(value)}: {error}") from None
 
 
-type _Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
 class Exemption(BaseModel):
     """A drift that the operator accepts for a while."""
 
@@ -50,14 +48,14 @@ class Exemption(BaseModel):
 
     rule: str = Field(description="Id of the rule.")
     hub: Annotated[str, AfterValidator(_hub_path)] = Field(description="ARM resource id of the hub, any casing.")
-    subject: _Words | None = Field(
+    subject: Words | None = Field(
         None, description="What the drift is about, as a finding shows it; by default the rule's whole hub."
     )
     until: Annotated[date, BeforeValidator(_day)] = Field(
         description="Last day on which it holds (UTC); at most exemption_max_days ahead."
     )
-    reason: _Words = Field(description="Why the drift is accepted.")
-    owner: _Words = Field(description="Who answers for it.")
+    reason: Words = Field(description="Why the drift is accepted.")
+    owner: Words = Field(description="Who answers for it.")
 
     def covers(self, hub: HubId, rule_id: str, subject: str) -> bool:
         """Whether it is about this drift, at whatever time."""
@@ -137,7 +135,7 @@ def _check(given: dict[str, str], parts: int) -> None:
     unknown = sorted(given.keys() - {"reason", "owner", "subject"})
     if unknown:
         raise ValueError(f"{_shown(unknown[0])} is no part of an exemption: reason, owner and subject are")
-    empty = [name for name in ("reason", "owner", *given) if not given.get(name)]
+    empty = [name for name in ("reason", "owner", *given) if says_nothing(given.get(name, ""))]
     if empty:
         raise ValueError(f"its {empty[0]} is missing")
 

@@ -21,6 +21,7 @@ from pydantic import (
 
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.where import Scope, Tags, first_covering
+from hubwarden.domain.wording import Words
 
 
 class Day(StrEnum):
@@ -63,7 +64,6 @@ _MOMENT: Final = r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}(T([01][0-9]|2[0-3]):[0-5][0-9])
 
 type _Zone = Annotated[str, AfterValidator(_zone), StringConstraints(min_length=1, max_length=64)]
 type _Moment = Annotated[str, StringConstraints(pattern=_MOMENT)]
-type _Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class _Section(BaseModel):
@@ -143,7 +143,7 @@ class Freeze(_Section):
     begins: _Moment = Field(alias="from", description="First day, or moment such as 2026-12-18T18:00.")
     ends: _Moment = Field(alias="until", description="Last day, or the moment at which it is over.")
     timezone: _Zone = Field("UTC", description="Whose clock: a name of the IANA database, such as Europe/Berlin.")
-    reason: _Words = Field(description="Why; people are told.")
+    reason: Words = Field(description="Why; people are told.")
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:

@@ -245,7 +245,9 @@ def test_exempt_prints_lines_that_make_the_finding_exempt_and_changes_nothing(de
         ("2026-11-22", "r", "o", "must be a day from"),
         ("soon", "r", "o", "--until must be a day such as"),
         ("2026-12-01", " ", "o", "the reason is empty"),
-        ("2026-12-01", "r", " ", "--owner"),
+        ("2026-12-01", "\u200b", "o", "the reason is empty"),
+        ("2026-12-01", "r", " ", "--owner says nothing"),
+        ("2026-12-01", "r", "\u200b", "--owner says nothing"),
     ],
 )
 def test_exempt_prints_nothing_that_the_file_would_not_take(desk, until, reason, owner, says):

@@ -100,6 +100,7 @@ def test_a_rollback_is_asked_for_shown_and_approved_as_any_plan(desk):
         (["r-none", "--reason", "x"], "nothing is kept of a remediation r-none"),
         (["{id}", "--reason", "  "], "the reason is empty"),
         (["{id}", "--reason", "x", "--by", " "], "who decides is not known"),
+        (["{id}", "--reason", "x", "--by", "\u200b"], "who decides is not known"),
     ],
 )
 def test_what_is_not_asked_says_why(desk, arguments, said):

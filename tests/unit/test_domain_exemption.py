@@ -82,6 +82,8 @@ def test_a_tag_is_read_without_case_and_blanks(value, subject):
         (f"{RULE}=2027-01-31", RULE, "reason is missing"),
         (f"{RULE}=2027-01-31;reason=r", RULE, "owner is missing"),
         (f"{RULE}=2027-01-31;reason= ;owner=o", RULE, "reason is missing"),
+        (f"{RULE}=2027-01-31;reason=\u200b;owner=o", RULE, "reason is missing"),
+        (f"{RULE}=2027-01-31;reason=r;owner=\u00ad\u2060", RULE, "owner is missing"),
         (f"{RULE}=2027-01-31;reason=r;owner=o;subject=", RULE, "subject is missing"),
         (f"{RULE};reason=r;owner=o", RULE, "must be a day"),
         (f"{RULE}=31.1.2027;reason=r;owner=o", RULE, "must be a day"),
@@ -108,6 +110,17 @@ def test_any_tag_is_an_exemption_or_has_a_trouble(value):
         assert said.exempted.reason
         assert said.exempted.owner
         assert said.exempted.until <= LAST
+
+
+@pytest.mark.parametrize("name", ["reason", "owner", "subject"])
+@pytest.mark.parametrize("value", ["", " ", "\u200b", "\u00a0\ufeff", "\u0301"])
+def test_words_that_nobody_can_read_are_refused_in_the_file(name, value):
+    document = {"version": 1, "subscriptions": [SUBSCRIPTION], "exemptions": [written(**{name: value})]}
+    made, problems = check_policy(yaml.safe_dump(document), RULES, today=TODAY)
+    assert made is None
+    assert [str(each).partition(", ")[2] for each in problems] == [
+        f"exemptions[0].{name}: says nothing: write it in words"
+    ]
 
 
 def test_tags_count_for_nothing_unless_the_file_allows_them():

@@ -242,7 +242,7 @@ TABLE = {
                "Input should be 'drift' or 'compliant', found 'fine'"),
     "hub": (at(12, "    hub: Hub-One"), 12, "exemptions[0].hub", "not an IoT Hub or a part of one: 'Hub-One'"),
     "blank reason": (at(14, "    reason: '  '"), 14, "exemptions[0].reason",
-                     "String should have at least 1 character, found '  '"),
+                     "says nothing: write it in words"),
     "ticket target": (at(18, "  target: bugzilla"), 18, "tickets.target",
                       ("Input should be 'builtin', 'github', 'jira', 'servicenow', 'azure_devops', 'pagerduty' or "
                        "'webhook', found 'bugzilla'")),

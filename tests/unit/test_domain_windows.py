@@ -154,6 +154,7 @@ def test_a_freeze_lasts_from_the_first_reading_of_its_begin_to_the_last_of_its_e
         ({"from": "2026-02-30", "until": "2026-12-17", "reason": "r"}, "freeze[0]", "days of the calendar"),
         ({"from": "2026-12-18", "until": "9999-12-31", "reason": "r"}, "freeze[0].until", "pattern"),
         ({"from": "2026-12-18", "until": "2026-12-31"}, "freeze[0].reason", "is missing"),
+        ({"from": "2026-12-18", "until": "2026-12-31", "reason": "\u200b"}, "freeze[0].reason", "says nothing"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(section, path, message):
