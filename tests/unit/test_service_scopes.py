@@ -80,18 +80,19 @@ async def test_a_finding_whose_rule_becomes_off_by_a_tag_is_asked_about_no_more(
 
 
 async def test_a_yes_is_not_taken_while_a_tag_that_policy_asks_about_by_now_is_not_known():
-    world = by_tag("auto")
-    world.policy = World("approve").policy
+    world = World("approve")
     world.hubs.add(minTlsVersion="1.0")
-    tag(world, env="test", tier="gold")
+    tag(world, tier="gold")
     await world.sweep()
     finding = world.finding()
     yes = {"plan": finding.proposal.digest, "by": Approver("Robin", Via.COMMAND_LINE), "reason": "x"}
-    world.policy = World({}, more=(BY_TAG % "approve").replace("env: prod", "tier: gold")).policy
+    spared = "    scopes:\n      - {where: {tags: {tier: %s}}, mode: report}\n"
+    world.policy = World({}, more="  tls-minimum:\n    mode: approve\n" + spared % "silver").policy
     with pytest.raises(NotAskedError, match="mode is report by now"):
         await approve(world.ports, finding.id, **yes)
     await world.sweep()
-    assert (await approve(world.ports, finding.id, **yes | {"plan": world.finding().proposal.digest})).approval
+    assert world.finding().proposal.digest == yes["plan"]
+    assert (await approve(world.ports, finding.id, **yes)).state is State.APPROVED
 
 
 async def test_the_ticket_tells_the_settings_of_the_hubs_scope_also_at_the_first_look():
