@@ -180,6 +180,11 @@ async def _asked(ports: Ports, finding_id: str, plan: str) -> tuple[Stored[Findi
             f"finding {finding_id} ({finding.rule_id} on {finding.hub}) does not wait for an approval, "
             f"it is {finding.state}: {finding.history[-1].reason}; {_NOTHING}"
         )
+    if finding.hold is not None:
+        raise NotAskedError(
+            f"finding {finding_id} ({finding.rule_id} on {finding.hub}) is held by {finding.hold.by}: "
+            f"{finding.hold.reason}; `release` it first; {_NOTHING}"
+        )
     _check_policy(ports, finding)
     if proposal.digest != plan:
         raise NotAskedError(

@@ -231,6 +231,9 @@ def _of_rollback(ports: Ports, snapshot: Snapshot, stored: Stored[Finding]) -> _
         return _Update(stored, finding.after(Event.CLEARED, at=snapshot.taken_at, reason=over), over)
     if finding.state is State.TICKETED:
         return same
+    if finding.hold is not None:
+        reason = f"held by {finding.hold.by}: {finding.hold.reason}"
+        return _entered(ports, stored, finding, Decision(Action.HOLD, reason))
     try:
         proposal = proposed_rollback(ports, snapshot, finding.rollback)
     except PlanError as error:

@@ -72,6 +72,11 @@ async def ask_for_rollback(ports: Ports, remediation_id: str, *, by: Approver, r
             f"the rollback of {remediation.id} is asked for already: see finding {asked.value.id}, "
             f"which is {asked.value.state}; {_NOTHING}"
         )
+    if asked is not None and asked.value.hold is not None:
+        raise NotRolledBackError(
+            f"the rollback of {remediation.id} is held by {asked.value.hold.by}: {asked.value.hold.reason}; "
+            f"`release {asked.value.id}` first; {_NOTHING}"
+        )
     snapshot = await _read(ports, remediation)
     rollback = _rollback(ports, remediation, by, reason)
     try:

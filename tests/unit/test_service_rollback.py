@@ -16,7 +16,8 @@ from hubwarden.domain.remediation import KEPT, Outcome
 from hubwarden.domain.rule import RuleSettings
 from hubwarden.domain.snapshot import Facet, Unread
 from hubwarden.domain.verdict import Compliant, Drift, Unknown
-from hubwarden.service.approve import NotYoursError, approve, reject
+from hubwarden.service import operate
+from hubwarden.service.approve import NotAskedError, NotYoursError, approve, reject
 from hubwarden.service.errors import (
     ConflictError,
     DeniedError,
@@ -572,3 +573,57 @@ async def test_whoever_approves_is_told_that_code_manages_the_hub():
     world.hubs.change(path=("tags", "terraform"), value="yes")
     waiting = await ask_back(world)
     assert any("terraform" in warning and "undo this rollback" in warning for warning in waiting.proposal.warnings)
+
+
+# --- what has changed since the yes
+
+
+@pytest.mark.parametrize("approved", [True, False], ids=["approved", "waiting"])
+async def test_a_rollback_that_is_held_is_not_written_and_is_asked_about_anew_once_it_is_released(approved):
+    world = await fixed()
+    await ask_back(world)
+    if approved:
+        await say_yes(world)
+    held = await operate.hold(world.ports, world.rollback().id, by="Chris", reason="not now")
+    await world.live(hours=1)
+    assert (world.tls(), world.rollback().state) == ("1.2", State.HELD)
+    with pytest.raises(NotAskedError):
+        await say_yes(world)
+    await operate.release(world.ports, held.id, by="Chris")
+    await world.live(hours=1)
+    assert (world.tls(), world.rollback().state) == ("1.2", State.AWAITING_APPROVAL)
+    await say_yes(world)
+    await world.run()
+    assert world.tls() == "1.0"
+
+
+async def test_a_hold_that_came_during_a_write_that_did_not_go_out_stops_the_next_try():
+    world = await fixed()
+    await ask_back(world)
+    await say_yes(world)
+    world.hubs.faults["put"] = [TransientError("429", retry_after=timedelta(seconds=60))]
+    await world.run(until=timedelta(seconds=5))
+    stored = await world.findings.find(world.rollback().id)
+    await world.findings.save(replace(stored.value, hold=Hold("Chris", world.clock.now(), "stop")), stored.etag)
+    await world.live(hours=1)
+    assert (world.tls(), world.rollback().state) == ("1.2", State.HELD)
+
+
+async def test_what_waits_while_a_hold_is_on_it_takes_no_yes():
+    world = await fixed()
+    await ask_back(world)
+    stored = await world.findings.find(world.rollback().id)
+    await world.findings.save(replace(stored.value, hold=Hold("Chris", world.clock.now(), "stop")), stored.etag)
+    with pytest.raises(NotAskedError, match="is held by Chris: stop"):
+        await say_yes(world)
+
+
+async def test_a_rollback_that_is_over_and_held_is_not_asked_for_again():
+    world = await fixed()
+    await ask_back(world)
+    await operate.hold(world.ports, world.rollback().id, by="Chris", reason="never")
+    world.hubs.change(value="1.1")
+    await world.sweep()
+    assert world.rollback().state is State.RESOLVED
+    with pytest.raises(NotRolledBackError, match="is held by Chris: never"):
+        await ask_back(world)
