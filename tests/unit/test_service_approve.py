@@ -543,3 +543,38 @@ async def test_a_write_that_was_denied_needs_another_yes_when_it_is_tried_again(
     await world.live(hours=25)
     assert world.state() is State.AWAITING_APPROVAL
     assert world.hubs.effective == []
+
+
+@pytest.mark.parametrize("more", ["enforcement: observe\n", None], ids=["observe", "not watched"])
+async def test_a_yes_ends_where_its_fix_finds_that_nothing_may_be_written_though_no_look_comes_between(more):
+    world = await asked()
+    await say_yes(world)
+    world.policy = policy("approve", more=more) if more else policy("approve", subscriptions=[SUB2])
+    await world.run()
+    assert (world.state(), world.finding().approval) == (State.STALE, None)
+    world.policy = policy("approve")
+    await world.live(hours=1)
+    assert world.state() is State.AWAITING_APPROVAL
+    assert world.hubs.effective == []
+    await say_yes(world)
+    await world.run()
+    assert world.hubs.compliant()
+
+
+@pytest.mark.parametrize("write", ["not tried", "not arrived"])
+async def test_where_more_must_agree_by_now_a_yes_is_not_enough(write):
+    world = await asked()
+    await say_yes(world)
+    if write == "not arrived":
+        world.hubs.faults["put"] = [TransientError("504", sent=True)]
+        await world.run(until=timedelta(seconds=1))
+        assert world.state() is State.AMBIGUOUS
+    world.policy = policy("approve", more=strict("needed: {tls-minimum: 2}"))
+    await world.live(hours=1)
+    assert (world.state(), world.finding().agreed) == (State.AWAITING_APPROVAL, ())
+    assert world.hubs.effective == []
+    await yes(world, ROBIN)
+    assert world.state() is State.AWAITING_APPROVAL
+    await yes(world, person("Kim"))
+    await world.run()
+    assert world.hubs.compliant()

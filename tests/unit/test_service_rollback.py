@@ -471,6 +471,33 @@ async def test_a_worker_that_dies_at_any_port_call_of_a_rollback_leaves_no_gap()
         assert not world.work.poison
 
 
+@pytest.mark.parametrize("kind", ["refused", "no effect"])
+async def test_a_worker_that_dies_at_any_port_call_of_a_rollback_that_fails_leaves_the_hub_looked_at(kind):
+    k = 0
+    while True:
+        k += 1
+        world = await fixed()
+        await ask_back(world)
+        await say_yes(world)
+        if kind == "refused":
+            world.hubs.faults["put"] = [PermanentError("400")] * 9
+        else:
+            world.hubs.no_effect = True
+        world.gates.kill_at = world.gates.passed + k
+        await world.run()
+        if not world.killed:
+            break
+        await world.live(hours=2)
+        # Where it is not known whether the write arrived, people are asked once more.
+        told = {State.TICKETED, State.RESOLVED, State.AWAITING_APPROVAL}
+        assert world.rollback().state in told, (k, world.log)
+        assert not world.in_flight(), k
+        assert not world.violations, k
+        assert not world.work.poison, k
+        assert (await world.sweep()).unknown == {}, k
+    assert k > 40
+
+
 # --- targets beside the hub's body, and several rules
 
 
@@ -627,3 +654,35 @@ async def test_a_rollback_that_is_over_and_held_is_not_asked_for_again():
     assert world.rollback().state is State.RESOLVED
     with pytest.raises(NotRolledBackError, match="is held by Chris: never"):
         await ask_back(world)
+
+
+async def test_a_yes_to_a_rollback_ends_while_policy_observes_though_no_look_comes_between():
+    world = await fixed()
+    await ask_back(world)
+    await say_yes(world)
+    world.policy = policy("auto", more="enforcement: observe\n")
+    await world.run()
+    assert world.rollback().state is State.RESOLVED
+    world.policy = policy("auto")
+    await world.live(hours=1)
+    assert world.tls() == "1.2"
+
+
+async def test_a_lock_forbids_a_rollback_before_anything_is_held_or_written():
+    world = await fixed()
+    await ask_back(world)
+    await say_yes(world)
+    world.hubs.read_only = [HUB.path]
+    await world.run()
+    assert world.rollback().state is State.TICKETED
+    assert f"a ReadOnly lock on {HUB.path} forbids it" in world.rollback().history[-1].reason
+    assert (world.hubs.count("put"), world.finding().hold) == (1, None)
+
+
+async def test_a_rollback_of_which_more_must_agree_by_now_is_asked_about_anew():
+    world = await fixed()
+    await ask_back(world)
+    await say_yes(world)
+    world.policy = policy("auto", more="approvals: {needed: {tls-minimum: 2}}\n")
+    await world.live(hours=1)
+    assert (world.tls(), world.rollback().state) == ("1.2", State.AWAITING_APPROVAL)
