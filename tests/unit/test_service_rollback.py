@@ -9,9 +9,11 @@ from datetime import timedelta
 
 import pytest
 
+from detectors import RULES as ALL_RULES
 from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.finding import Hold, State
 from hubwarden.domain.plan import Change, Target
+from hubwarden.domain.policy import check_policy
 from hubwarden.domain.remediation import KEPT, Outcome
 from hubwarden.domain.rule import RuleSettings
 from hubwarden.domain.snapshot import Facet, Unread
@@ -26,10 +28,11 @@ from hubwarden.service.errors import (
 )
 from hubwarden.service.expire import expire
 from hubwarden.service.messages import RemediateMessage
+from hubwarden.service.overview import overview
 from hubwarden.service.rollback import NoSuchRemediationError, NotRolledBackError, ask_for_rollback
 from hubwarden.service.snapshots import forget_old
 from remediators import REMEDIATORS
-from tests.unit.fakes import HUB, RULES, SUB2, TLS, World, ask, policy
+from tests.unit.fakes import HUB, RULES, START, SUB, SUB2, TLS, World, ask, hub_id, policy
 
 
 ROBIN = Approver("Robin", Via.COMMAND_LINE)
@@ -686,3 +689,89 @@ async def test_a_rollback_of_which_more_must_agree_by_now_is_asked_about_anew():
     world.policy = policy("auto", more="approvals: {needed: {tls-minimum: 2}}\n")
     await world.live(hours=1)
     assert (world.tls(), world.rollback().state) == ("1.2", State.AWAITING_APPROVAL)
+
+
+async def test_a_rollback_of_an_exempt_drift_takes_a_yes():
+    world = await fixed()
+    await ask_back(world)
+    world.policy = policy(
+        more=f"exemptions: [{{rule: tls-minimum, hub: {HUB.path}, until: 2027-01-10, reason: r, owner: o}}]\n"
+    )
+    await say_yes(world)
+    await world.run()
+    assert world.tls() == "1.0"
+
+
+async def test_a_rollback_that_waits_is_listed_although_its_rule_is_off():
+    world = await fixed()
+    await ask_back(world)
+    world.policy = policy("off")
+    assert [finding.id for finding in (await overview(world.ports)).findings] == [world.rollback().id]
+
+
+async def test_whoever_approves_is_told_that_automatic_fixes_wait():
+    world = await fixed()
+    world.policy = policy(more="freeze: [{from: 2026-11-01, until: 2026-12-30, reason: the season}]\n")
+    told = (await ask_back(world)).proposal.warnings[-1]
+    assert "the season" in told
+    assert told.endswith("; an approval does not wait.")
+    world.policy = policy()
+    await world.sweep()
+    assert not any("the season" in warning for warning in world.rollback().proposal.warnings)
+
+
+async def solution_fixed(hubs):
+    """A world in which a security solution that watches these hubs was switched on again."""
+    rules = tuple(rule for rule in ALL_RULES if rule.id == "defender-hub")
+    base = f"/subscriptions/{SUB}/resourceGroups/sec/providers"
+    solution = f"{base}/Microsoft.Security/iotSecuritySolutions/main".lower()
+    workspace = f"{base}/Microsoft.OperationalInsights/workspaces/w".lower()
+    world = World(rules=rules)
+    text = (
+        f"version: 1\nsubscriptions: [{SUB}]\naccept_risk: [defender-hub]\nrules:\n"
+        "  defender-hub:\n    mode: auto\n"
+        f"    settings: {{solution: {solution}, workspace: {workspace}}}\n"
+    )
+    world.policy, problems = check_policy(text, rules, today=START.date())
+    assert world.policy is not None, problems
+    world.hubs.add(HUB)
+    properties = {
+        "displayName": "main",
+        "status": "Disabled",
+        "workspace": workspace,
+        "iotHubs": [hub.path for hub in hubs],
+        "recommendationsConfiguration": [],
+    }
+    world.hubs.solutions[solution] = {
+        "id": solution, "name": "main", "location": "we", "tags": {}, "properties": properties,
+    }  # fmt: skip
+    await world.sweep()
+    await world.run()
+    assert world.hubs.solutions[solution]["properties"]["status"] == "Enabled"
+    return world, solution
+
+
+async def test_what_other_hubs_share_is_not_put_back_for_them_and_their_looks_would_undo_it():
+    world, _ = await solution_fixed([HUB, hub_id("other")])
+    with pytest.raises(NotRolledBackError, match=f"holds for other hubs too .{hub_id('other').path}.*by hand"):
+        await ask_back(world)
+    assert world.rollback() is None
+
+
+async def test_what_other_hubs_share_by_the_time_of_the_write_is_not_written():
+    world, solution = await solution_fixed([HUB])
+    await ask_back(world)
+    await say_yes(world)
+    world.hubs.solutions[solution]["properties"]["iotHubs"].append(hub_id("other").path)
+    await world.live(hours=1)
+    assert world.hubs.solutions[solution]["properties"]["status"] == "Enabled"
+    assert world.rollback().state is State.TICKETED
+
+
+async def test_a_solution_that_nobody_shares_is_put_back_and_stays_so():
+    world, solution = await solution_fixed([HUB])
+    await ask_back(world)
+    await say_yes(world)
+    await world.live(hours=2)
+    assert world.hubs.solutions[solution]["properties"]["status"] == "Disabled"
+    assert world.rollback().state is State.RESOLVED
