@@ -196,6 +196,13 @@ async def _asked(ports: Ports, finding_id: str, plan: str) -> tuple[Stored[Findi
 
 def _check_policy(ports: Ports, finding: Finding) -> None:
     """A yes that policy would not follow by now is not taken."""
+    now, subject, tags = ports.clock.now(), finding.subject, finding.tags
+    exempted = ports.policy.exemption_of(finding.hub, finding.rule_id, now, subject=subject, tags=tags)
+    if finding.rollback is None and exempted is not None:
+        raise NotAskedError(
+            f"finding {finding.id} ({finding.rule_id} on {finding.hub}) is not fixed any more, for it is exempt "
+            f"by now: {exempted}; {_NOTHING}"
+        )
     mode = ports.policy.mode_of(finding.rule_id, finding.hub, finding.tags)
     if finding.rollback is None and mode in {Mode.OFF, Mode.REPORT, Mode.TICKET}:
         raise NotAskedError(

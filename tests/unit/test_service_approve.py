@@ -578,3 +578,11 @@ async def test_where_more_must_agree_by_now_a_yes_is_not_enough(write):
     await yes(world, person("Kim"))
     await world.run()
     assert world.hubs.compliant()
+
+
+async def test_a_drift_that_is_exempt_by_now_takes_no_yes():
+    world = await asked()
+    world.policy = policy("approve", more=EXEMPT)
+    with pytest.raises(NotAskedError, match=r"it is exempt by now: .*exemptions\[0\]"):
+        await say_yes(world)
+    assert (world.state(), world.audit.of("approval")) == (State.AWAITING_APPROVAL, [])
