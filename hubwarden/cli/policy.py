@@ -154,6 +154,12 @@ async def _exempt(around: Surroundings, finding_id: str, until: str, reason: str
     async with around.service() as service:
         finding, policy = await found(service.ports, finding_id), service.ports.policy
         today = service.ports.clock.now().astimezone(UTC).date()
+    if finding.rollback is not None:
+        raise CommandError(
+            f"{finding.id} is no drift but the rollback of a fix, and nothing is exempt by it: to be rid of it, "
+            "`reject` its plan; to accept what the fix was for, exempt "
+            f"{' or '.join(finding.rollback.findings)}"
+        )
     exemption = _exemption(finding, until, words(reason), owner)
     _check_in_time(policy, exemption, today)
     entry = exemption.model_dump(exclude_none=True)

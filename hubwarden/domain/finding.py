@@ -100,6 +100,9 @@ _DECISIONS: Final = {
     Event.EXEMPT: State.EXEMPT,
 }
 
+_END_A_YES: Final = frozenset({Event.REPORT, Event.TICKET, Event.HOLD, Event.EXEMPT, Event.DENIED})
+"""After these nothing is done for now; a yes that was said before them is old by the time that something is."""
+
 # Read a row as: in this state, these events lead there. CLEARED and SEEN are the two that every row shares.
 _TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = MappingProxyType({
     State.OPEN: _DECISIONS,
@@ -456,8 +459,8 @@ class Finding:
             return replace(fresh, last_seen=at, occurrences=self.occurrences + 1)
         if event is Event.CLEARED:
             return replace(changed, obstacle=None, proposal=None, outdated=None, agreed=(), approval=None)
-        if event is Event.OUTDATED:
-            return replace(changed, approval=None)
+        if event is Event.OUTDATED or event in _END_A_YES:
+            return replace(changed, agreed=(), approval=None)
         return changed
 
     def noting(self, event: Event, *, at: datetime, reason: str, state: State | None = None) -> Finding:

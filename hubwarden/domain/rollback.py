@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -70,6 +71,23 @@ def moved(changes: Sequence[Change], snapshot: Snapshot) -> Iterator[str]:
         now = value_at(snapshot, change)
         if not same(now, change.before):
             yield f"{change.where} is {shown(now)} by now, and was left as {shown(change.before)}"
+
+
+def shared(changes: Sequence[Change], snapshot: Snapshot) -> str | None:
+    """Why it concerns other hubs too, whose own next look would undo it, and what a person can do; else None."""
+    for change in changes:
+        if change.target is not Target.DEFENDER or change.path[-1] == "iotHubs":
+            continue
+        hubs = value_at(snapshot, replace(change, path=(change.path[0], "properties", "iotHubs")))
+        named = {str(hub).rstrip("/").lower() for hub in hubs} if isinstance(hubs, list) else set()
+        others = sorted(named - {snapshot.hub.path})
+        if others:
+            return (
+                f"{change.where} holds for other hubs too ({', '.join(others)}), and their next look would undo "
+                f"it. First set {change.rule_id} to report for all of them in the policy file; then put it back "
+                f"to {shown(change.after)} by hand"
+            )
+    return None
 
 
 def not_back(changes: Sequence[Change], snapshot: Snapshot) -> Iterator[str]:

@@ -180,6 +180,11 @@ async def _asked(ports: Ports, finding_id: str, plan: str) -> tuple[Stored[Findi
             f"finding {finding_id} ({finding.rule_id} on {finding.hub}) does not wait for an approval, "
             f"it is {finding.state}: {finding.history[-1].reason}; {_NOTHING}"
         )
+    if finding.hold is not None:
+        raise NotAskedError(
+            f"finding {finding_id} ({finding.rule_id} on {finding.hub}) is held by {finding.hold.by}: "
+            f"{finding.hold.reason}; `release` it first; {_NOTHING}"
+        )
     _check_policy(ports, finding)
     if proposal.digest != plan:
         raise NotAskedError(
@@ -191,6 +196,13 @@ async def _asked(ports: Ports, finding_id: str, plan: str) -> tuple[Stored[Findi
 
 def _check_policy(ports: Ports, finding: Finding) -> None:
     """A yes that policy would not follow by now is not taken."""
+    now, subject, tags = ports.clock.now(), finding.subject, finding.tags
+    exempted = ports.policy.exemption_of(finding.hub, finding.rule_id, now, subject=subject, tags=tags)
+    if finding.rollback is None and exempted is not None:
+        raise NotAskedError(
+            f"finding {finding.id} ({finding.rule_id} on {finding.hub}) is not fixed any more, for it is exempt "
+            f"by now: {exempted}; {_NOTHING}"
+        )
     mode = ports.policy.mode_of(finding.rule_id, finding.hub, finding.tags)
     if finding.rollback is None and mode in {Mode.OFF, Mode.REPORT, Mode.TICKET}:
         raise NotAskedError(

@@ -70,9 +70,9 @@ async def overview(ports: Ports, *, resolved: bool = False) -> Overview:
 
 
 def _stands(ports: Ports, finding: Finding) -> bool:
-    """Whether it is not proven gone, and policy still asks about it."""
+    """Whether it is not proven gone, and policy, or whoever wants a fix undone, still asks about it."""
     mode = ports.policy.mode_of(finding.rule_id, finding.hub, finding.tags)
-    asked = ports.policy.watches(finding.hub) and mode is not Mode.OFF
+    asked = ports.policy.watches(finding.hub) and (finding.rollback is not None or mode is not Mode.OFF)
     return asked and finding.state is not State.RESOLVED
 
 

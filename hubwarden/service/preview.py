@@ -35,12 +35,14 @@ async def preview(ports: Ports, name: str) -> Preview:
 
     Raises:
         NoSuchFindingError: there is no such finding.
-        NoPlanError: the hub cannot be read, does not drift any more, or no machine can fix it.
+        NoPlanError: the hub cannot be read, does not drift any more, or no machine can fix it; or it is no drift.
     """
     stored = await ports.findings.find(name)
     if stored is None:
         raise NoSuchFindingError(f"there is no finding {name}")
     finding = stored.value
+    if finding.rollback is not None:
+        raise NoPlanError(f"{name} is no drift but the rollback of a fix: `show {name}` says what it would change")
     if not ports.policy.watches(finding.hub):
         raise NoPlanError(f"{finding.hub} is in no subscription that the policy file names: it is not read")
     snapshot = await _seen(ports, finding)

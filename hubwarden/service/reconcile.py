@@ -231,6 +231,12 @@ def _of_rollback(ports: Ports, snapshot: Snapshot, stored: Stored[Finding]) -> _
         return _Update(stored, finding.after(Event.CLEARED, at=snapshot.taken_at, reason=over), over)
     if finding.state is State.TICKETED:
         return same
+    if finding.state is State.FAILED:
+        reason = finding.history[-1].reason
+        return _Update(stored, finding.after(Event.TICKET, at=ports.clock.now(), reason=reason), reason)
+    if finding.hold is not None:
+        reason = f"held by {finding.hold.by}: {finding.hold.reason}"
+        return _entered(ports, stored, finding, Decision(Action.HOLD, reason))
     try:
         proposal = proposed_rollback(ports, snapshot, finding.rollback)
     except PlanError as error:
@@ -354,6 +360,7 @@ def _put_to_people(
 def _with_proposal(
     ports: Ports, finding: Finding, proposal: Proposal, decision: Decision
 ) -> tuple[Finding, Decision]:
+    finding = _still_enough(ports, finding)
     approval = finding.approval
     if approval is not None and approval.digest == proposal.digest:
         return finding, Decision(Action.FIX, f"approved by {approval.by}: {approval.reason}")
@@ -368,6 +375,17 @@ def _with_proposal(
         return asked, decision
     difference = "; ".join(plan_difference(before.changes, proposal.changes))
     return asked, replace(decision, reason=f"{decision.reason}; asked anew with another plan: {difference}")
+
+
+def _still_enough(ports: Ports, finding: Finding) -> Finding:
+    """The finding without a yes that fewer have said than policy wants by now."""
+    needed = ports.policy.approvals.needed_for(finding.rule_id)
+    if finding.approval is None or len(finding.agreed) >= needed:
+        return finding
+    why = f"{needed} must approve it by now, and {len(finding.agreed)} did: {finding.approval.by}"
+    if finding.state is State.APPROVED:
+        return finding.after(Event.OUTDATED, at=ports.clock.now(), reason=why)
+    return replace(finding, agreed=(), approval=None)
 
 
 def _asked_before(

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final, cast
 
 from hubwarden.domain.finding import IN_FLIGHT, Attempt, Event, Finding, Obstacle, State
+from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.limits import Kill, Slot
 from hubwarden.domain.plan import Plan, PlanError, Target
@@ -80,11 +81,13 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
     hub = message.hub_id
     if not ports.policy.watches(hub):
         log.warning("%s is in no subscription that the policy file names: not touched", hub)
+        await _end_every_yes(ports, hub, "it is in no subscription that the policy file names")
         return
     if ports.policy.observes:
         log.warning(
             "%s: nothing is fixed, for policy enforcement is observe; the next look says what would be", hub
         )
+        await _end_every_yes(ports, hub, "policy enforcement is observe, so nothing is written")
         return
     findings = [stored.value for stored in await ports.findings.of_hub(hub)]
     approved = [finding for finding in findings if finding.state is State.APPROVED]
@@ -108,6 +111,15 @@ async def remediate(ports: Ports, message: RemediateMessage) -> None:
             await _come_back(ports, message, error)
     else:
         await _fix(ports, message, snapshot)
+
+
+async def _end_every_yes(ports: Ports, hub: HubId, why: str) -> None:
+    """What people approved does not run once policy allows it again, though no look came between."""
+    for stored in await ports.findings.of_hub(hub):
+        finding = stored.value
+        if finding.state is State.APPROVED and finding.approval is not None:
+            event = Event.OUTDATED if finding.rollback is None else Event.CLEARED
+            await move(ports, stored, event, f"what was approved does not take place: {why}")
 
 
 def _facets(ports: Ports, approved: Sequence[Finding]) -> set[Facet]:
@@ -250,6 +262,8 @@ async def _prepare_rollback(ports: Ports, look: Look, stored: Stored[Finding]) -
         return None
     try:
         made = prepared_rollback(ports, snapshot, finding.rollback)
+        if not await _unlocked(ports, [(stored, made.plan)]):
+            return None
         why = await hold_all(ports, finding, look.findings)
     except PlanError as error:
         why = str(error)

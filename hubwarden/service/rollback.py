@@ -27,7 +27,7 @@ from hubwarden.domain.finding import (
 )
 from hubwarden.domain.plan import Change, Plan, PlanError
 from hubwarden.domain.remediation import Remediation
-from hubwarden.domain.rollback import facets_of, moved, obstacle, shortfalls, undo_text, unread
+from hubwarden.domain.rollback import facets_of, moved, obstacle, shared, shortfalls, undo_text, unread
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Snapshot
 from hubwarden.service.errors import AzureError
@@ -71,6 +71,11 @@ async def ask_for_rollback(ports: Ports, remediation_id: str, *, by: Approver, r
         raise NotRolledBackError(
             f"the rollback of {remediation.id} is asked for already: see finding {asked.value.id}, "
             f"which is {asked.value.state}; {_NOTHING}"
+        )
+    if asked is not None and asked.value.hold is not None:
+        raise NotRolledBackError(
+            f"the rollback of {remediation.id} is held by {asked.value.hold.by}: {asked.value.hold.reason}; "
+            f"`release {asked.value.id}` first; {_NOTHING}"
         )
     snapshot = await _read(ports, remediation)
     rollback = _rollback(ports, remediation, by, reason)
@@ -176,7 +181,7 @@ def prepared_rollback(ports: Ports, snapshot: Snapshot, rollback: Rollback) -> P
 
     Raises:
         PlanError: a place is not read, or no longer holds what the fix left in it: somebody has changed it since,
-            and that is not undone; or the rule's fix does not declare it.
+            and that is not undone; or it concerns other hubs too; or the rule's fix does not declare it.
     """
     changes = changes_of(rollback)
     why = unread(snapshot, changes)
@@ -187,19 +192,26 @@ def prepared_rollback(ports: Ports, snapshot: Snapshot, rollback: Rollback) -> P
     elsewhere = "; ".join(moved(changes, snapshot))
     if elsewhere:
         raise PlanError(f"somebody has changed it since, and that is not undone: {elsewhere}")
+    concerned = shared(changes, snapshot)
+    if concerned is not None:
+        raise PlanError(concerned)
     for change in changes:
         remediator = ports.remediators.get(change.rule_id)
         if remediator is None or not remediator.declares(change):
             raise PlanError(f"{change.rule_id} does not declare {change.where}, so it is not touched")
     plan = Plan(snapshot.hub, snapshot.etag, changes)
-    return Prepared(plan, checked_body(plan, snapshot), _with_marker(ports, snapshot, rollback.warnings))
+    return Prepared(plan, checked_body(plan, snapshot), _with_notes(ports, snapshot, rollback.warnings))
 
 
-def _with_marker(ports: Ports, snapshot: Snapshot, warnings: tuple[str, ...]) -> tuple[str, ...]:
+def _with_notes(ports: Ports, snapshot: Snapshot, warnings: tuple[str, ...]) -> tuple[str, ...]:
     marker = ports.policy.iac_marker(snapshot.tags or {})
-    if marker is None:
-        return warnings
-    return (*warnings, f"The hub's tag {marker} says that code manages it: the code may undo this rollback.")
+    if marker is not None:
+        told = f"The hub's tag {marker} says that code manages it: the code may undo this rollback."
+        warnings = (*warnings, told)
+    closed = ports.policy.closed(snapshot.hub, snapshot.tags, ports.clock.now())
+    if closed is not None:
+        warnings = (*warnings, f"This is {closed.reason}; an approval does not wait.")
+    return warnings
 
 
 def proposed_rollback(ports: Ports, snapshot: Snapshot, rollback: Rollback) -> Proposal:

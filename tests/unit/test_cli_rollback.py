@@ -129,3 +129,16 @@ def test_nothing_from_azure_can_move_the_cursor(desk):
     for command in ("remediations", "remediations --output json", f"rollback {kept.id} --reason x"):
         result = desk.run(*command.split())
         assert all(c.isprintable() or c == "\n" for c in result.stdout + result.stderr), command
+
+
+def test_a_rollback_has_no_plan_of_a_fix_and_no_exemption(desk):
+    [kept] = desk.world.remediations.all
+    desk.run("rollback", kept.id, "--reason", "old gateways", "--by", "Kim")
+    waiting = desk.world.rollback()
+    result = desk.run("exempt", waiting.id, "--until", "2026-12-24", "--reason", "x", "--owner", "jo")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is no drift but the rollback of a fix, and nothing is exempt by it" in result.stderr
+    assert kept.findings[0] in result.stderr
+    result = desk.run("plan", waiting.id)
+    assert result.exit_code == 1
+    assert f"is no drift but the rollback of a fix: `show {waiting.id}`" in result.stderr

@@ -10,8 +10,9 @@ from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.finding import State
 from hubwarden.domain.plan import Change
 from hubwarden.domain.rule import Remediator, Safety
+from hubwarden.service import operate
 from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYoursError, approve, reject
-from hubwarden.service.errors import TransientError
+from hubwarden.service.errors import DeniedError, TransientError
 from hubwarden.service.messages import RemediateMessage
 from remediators import REMEDIATORS
 from tests.unit.fakes import HUB, SOMEBODY, SUB2, TLS, World, policy
@@ -469,3 +470,119 @@ async def test_after_a_no_the_ticket_stays_and_says_who_said_it_and_asks_nobody(
     world.hubs.change(value="1.2")
     await world.sweep()
     assert world.tickets.open_ones == []
+
+
+# --- a yes that has grown old
+
+EXEMPT = f"exemptions: [{{rule: tls-minimum, hub: {HUB.path}, until: 2027-01-10, reason: r, owner: o}}]\n"
+OBSERVE = "enforcement: observe\n"
+BETWEEN = {
+    "report": ("report", "", State.REPORTED),
+    "off": ("off", "", State.REPORTED),
+    "ticket": ("ticket", "", State.TICKETED),
+    "exempt": ("approve", EXEMPT, State.EXEMPT),
+    "exempt and observe": ("approve", EXEMPT + OBSERVE, State.EXEMPT),
+    "observe": ("approve", OBSERVE, State.TICKETED),
+    "held": ("approve", "", State.HELD),
+    "held and observe": ("approve", OBSERVE, State.HELD),
+}
+
+
+@pytest.mark.parametrize("needed", [1, 2])
+@pytest.mark.parametrize("between", BETWEEN)
+async def test_once_policy_or_a_person_wanted_something_else_a_yes_is_asked_for_anew(between, needed):
+    mode, more, state = BETWEEN[between]
+    agreed = strict(f"needed: {{tls-minimum: {needed}}}")
+    world = await asked_under(f"needed: {{tls-minimum: {needed}}}")
+    await yes(world, ROBIN)
+    if needed == 2:
+        await yes(world, person("Kim"))
+    first = world.finding().proposal.digest
+    world.policy = policy(mode, more=more + agreed)
+    if "held" in between:
+        await operate.hold(world.ports, world.finding().id, by="Chris", reason="no")
+    await world.sweep()
+    assert world.state() is state
+    await world.run(until=timedelta(minutes=5))
+    world.clock.turn(days=40)
+    world.policy = policy("approve", more=agreed)
+    if "held" in between:
+        await operate.release(world.ports, world.finding().id, by="Chris")
+    await world.live(hours=1)
+    finding = world.finding()
+    assert (finding.state, finding.approval, finding.agreed) == (State.AWAITING_APPROVAL, None, ())
+    assert finding.proposal.digest == first
+    assert world.hubs.effective == []
+    assert len(world.tickets.open_ones) == 1
+    await yes(world, ROBIN)
+    if needed == 2:
+        assert world.state() is State.AWAITING_APPROVAL
+        await yes(world, person("Kim"))
+    await world.run()
+    assert world.hubs.compliant()
+
+
+async def test_one_of_two_who_agreed_before_policy_wanted_something_else_is_asked_anew():
+    agreed = strict("needed: {tls-minimum: 2}")
+    world = await asked_under("needed: {tls-minimum: 2}")
+    await yes(world, ROBIN)
+    world.policy = policy("report", more=agreed)
+    await world.sweep()
+    world.policy = policy("approve", more=agreed)
+    await world.sweep()
+    await yes(world, person("Kim"))
+    assert world.state() is State.AWAITING_APPROVAL
+
+
+async def test_a_write_that_was_denied_needs_another_yes_when_it_is_tried_again():
+    world = await asked()
+    await say_yes(world)
+    world.hubs.faults["put"] = [DeniedError("403")]
+    await world.run()
+    assert world.state() is State.TICKETED
+    await world.live(hours=25)
+    assert world.state() is State.AWAITING_APPROVAL
+    assert world.hubs.effective == []
+
+
+@pytest.mark.parametrize("more", ["enforcement: observe\n", None], ids=["observe", "not watched"])
+async def test_a_yes_ends_where_its_fix_finds_that_nothing_may_be_written_though_no_look_comes_between(more):
+    world = await asked()
+    await say_yes(world)
+    world.policy = policy("approve", more=more) if more else policy("approve", subscriptions=[SUB2])
+    await world.run()
+    assert (world.state(), world.finding().approval) == (State.STALE, None)
+    world.policy = policy("approve")
+    await world.live(hours=1)
+    assert world.state() is State.AWAITING_APPROVAL
+    assert world.hubs.effective == []
+    await say_yes(world)
+    await world.run()
+    assert world.hubs.compliant()
+
+
+@pytest.mark.parametrize("write", ["not tried", "not arrived"])
+async def test_where_more_must_agree_by_now_a_yes_is_not_enough(write):
+    world = await asked()
+    await say_yes(world)
+    if write == "not arrived":
+        world.hubs.faults["put"] = [TransientError("504", sent=True)]
+        await world.run(until=timedelta(seconds=1))
+        assert world.state() is State.AMBIGUOUS
+    world.policy = policy("approve", more=strict("needed: {tls-minimum: 2}"))
+    await world.live(hours=1)
+    assert (world.state(), world.finding().agreed) == (State.AWAITING_APPROVAL, ())
+    assert world.hubs.effective == []
+    await yes(world, ROBIN)
+    assert world.state() is State.AWAITING_APPROVAL
+    await yes(world, person("Kim"))
+    await world.run()
+    assert world.hubs.compliant()
+
+
+async def test_a_drift_that_is_exempt_by_now_takes_no_yes():
+    world = await asked()
+    world.policy = policy("approve", more=EXEMPT)
+    with pytest.raises(NotAskedError, match=r"it is exempt by now: .*exemptions\[0\]"):
+        await say_yes(world)
+    assert (world.state(), world.audit.of("approval")) == (State.AWAITING_APPROVAL, [])

@@ -9,14 +9,17 @@ from datetime import timedelta
 
 import pytest
 
+from detectors import RULES as ALL_RULES
 from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.finding import Hold, State
 from hubwarden.domain.plan import Change, Target
+from hubwarden.domain.policy import check_policy
 from hubwarden.domain.remediation import KEPT, Outcome
 from hubwarden.domain.rule import RuleSettings
 from hubwarden.domain.snapshot import Facet, Unread
 from hubwarden.domain.verdict import Compliant, Drift, Unknown
-from hubwarden.service.approve import NotYoursError, approve, reject
+from hubwarden.service import operate
+from hubwarden.service.approve import NotAskedError, NotYoursError, approve, reject
 from hubwarden.service.errors import (
     ConflictError,
     DeniedError,
@@ -25,10 +28,11 @@ from hubwarden.service.errors import (
 )
 from hubwarden.service.expire import expire
 from hubwarden.service.messages import RemediateMessage
+from hubwarden.service.overview import overview
 from hubwarden.service.rollback import NoSuchRemediationError, NotRolledBackError, ask_for_rollback
 from hubwarden.service.snapshots import forget_old
 from remediators import REMEDIATORS
-from tests.unit.fakes import HUB, RULES, SUB2, TLS, World, ask, policy
+from tests.unit.fakes import HUB, RULES, START, SUB, SUB2, TLS, World, ask, hub_id, policy
 
 
 ROBIN = Approver("Robin", Via.COMMAND_LINE)
@@ -470,6 +474,33 @@ async def test_a_worker_that_dies_at_any_port_call_of_a_rollback_leaves_no_gap()
         assert not world.work.poison
 
 
+@pytest.mark.parametrize("kind", ["refused", "no effect"])
+async def test_a_worker_that_dies_at_any_port_call_of_a_rollback_that_fails_leaves_the_hub_looked_at(kind):
+    k = 0
+    while True:
+        k += 1
+        world = await fixed()
+        await ask_back(world)
+        await say_yes(world)
+        if kind == "refused":
+            world.hubs.faults["put"] = [PermanentError("400")] * 9
+        else:
+            world.hubs.no_effect = True
+        world.gates.kill_at = world.gates.passed + k
+        await world.run()
+        if not world.killed:
+            break
+        await world.live(hours=2)
+        # Where it is not known whether the write arrived, people are asked once more.
+        told = {State.TICKETED, State.RESOLVED, State.AWAITING_APPROVAL}
+        assert world.rollback().state in told, (k, world.log)
+        assert not world.in_flight(), k
+        assert not world.violations, k
+        assert not world.work.poison, k
+        assert (await world.sweep()).unknown == {}, k
+    assert k > 40
+
+
 # --- targets beside the hub's body, and several rules
 
 
@@ -572,3 +603,175 @@ async def test_whoever_approves_is_told_that_code_manages_the_hub():
     world.hubs.change(path=("tags", "terraform"), value="yes")
     waiting = await ask_back(world)
     assert any("terraform" in warning and "undo this rollback" in warning for warning in waiting.proposal.warnings)
+
+
+# --- what has changed since the yes
+
+
+@pytest.mark.parametrize("approved", [True, False], ids=["approved", "waiting"])
+async def test_a_rollback_that_is_held_is_not_written_and_is_asked_about_anew_once_it_is_released(approved):
+    world = await fixed()
+    await ask_back(world)
+    if approved:
+        await say_yes(world)
+    held = await operate.hold(world.ports, world.rollback().id, by="Chris", reason="not now")
+    await world.live(hours=1)
+    assert (world.tls(), world.rollback().state) == ("1.2", State.HELD)
+    with pytest.raises(NotAskedError):
+        await say_yes(world)
+    await operate.release(world.ports, held.id, by="Chris")
+    await world.live(hours=1)
+    assert (world.tls(), world.rollback().state) == ("1.2", State.AWAITING_APPROVAL)
+    await say_yes(world)
+    await world.run()
+    assert world.tls() == "1.0"
+
+
+async def test_a_hold_that_came_during_a_write_that_did_not_go_out_stops_the_next_try():
+    world = await fixed()
+    await ask_back(world)
+    await say_yes(world)
+    world.hubs.faults["put"] = [TransientError("429", retry_after=timedelta(seconds=60))]
+    await world.run(until=timedelta(seconds=5))
+    stored = await world.findings.find(world.rollback().id)
+    await world.findings.save(replace(stored.value, hold=Hold("Chris", world.clock.now(), "stop")), stored.etag)
+    await world.live(hours=1)
+    assert (world.tls(), world.rollback().state) == ("1.2", State.HELD)
+
+
+async def test_what_waits_while_a_hold_is_on_it_takes_no_yes():
+    world = await fixed()
+    await ask_back(world)
+    stored = await world.findings.find(world.rollback().id)
+    await world.findings.save(replace(stored.value, hold=Hold("Chris", world.clock.now(), "stop")), stored.etag)
+    with pytest.raises(NotAskedError, match="is held by Chris: stop"):
+        await say_yes(world)
+
+
+async def test_a_rollback_that_is_over_and_held_is_not_asked_for_again():
+    world = await fixed()
+    await ask_back(world)
+    await operate.hold(world.ports, world.rollback().id, by="Chris", reason="never")
+    world.hubs.change(value="1.1")
+    await world.sweep()
+    assert world.rollback().state is State.RESOLVED
+    with pytest.raises(NotRolledBackError, match="is held by Chris: never"):
+        await ask_back(world)
+
+
+async def test_a_yes_to_a_rollback_ends_while_policy_observes_though_no_look_comes_between():
+    world = await fixed()
+    await ask_back(world)
+    await say_yes(world)
+    world.policy = policy("auto", more="enforcement: observe\n")
+    await world.run()
+    assert world.rollback().state is State.RESOLVED
+    world.policy = policy("auto")
+    await world.live(hours=1)
+    assert world.tls() == "1.2"
+
+
+async def test_a_lock_forbids_a_rollback_before_anything_is_held_or_written():
+    world = await fixed()
+    await ask_back(world)
+    await say_yes(world)
+    world.hubs.read_only = [HUB.path]
+    await world.run()
+    assert world.rollback().state is State.TICKETED
+    assert f"a ReadOnly lock on {HUB.path} forbids it" in world.rollback().history[-1].reason
+    assert (world.hubs.count("put"), world.finding().hold) == (1, None)
+
+
+async def test_a_rollback_of_which_more_must_agree_by_now_is_asked_about_anew():
+    world = await fixed()
+    await ask_back(world)
+    await say_yes(world)
+    world.policy = policy("auto", more="approvals: {needed: {tls-minimum: 2}}\n")
+    await world.live(hours=1)
+    assert (world.tls(), world.rollback().state) == ("1.2", State.AWAITING_APPROVAL)
+
+
+async def test_a_rollback_of_an_exempt_drift_takes_a_yes():
+    world = await fixed()
+    await ask_back(world)
+    world.policy = policy(
+        more=f"exemptions: [{{rule: tls-minimum, hub: {HUB.path}, until: 2027-01-10, reason: r, owner: o}}]\n"
+    )
+    await say_yes(world)
+    await world.run()
+    assert world.tls() == "1.0"
+
+
+async def test_a_rollback_that_waits_is_listed_although_its_rule_is_off():
+    world = await fixed()
+    await ask_back(world)
+    world.policy = policy("off")
+    assert [finding.id for finding in (await overview(world.ports)).findings] == [world.rollback().id]
+
+
+async def test_whoever_approves_is_told_that_automatic_fixes_wait():
+    world = await fixed()
+    world.policy = policy(more="freeze: [{from: 2026-11-01, until: 2026-12-30, reason: the season}]\n")
+    told = (await ask_back(world)).proposal.warnings[-1]
+    assert "the season" in told
+    assert told.endswith("; an approval does not wait.")
+    world.policy = policy()
+    await world.sweep()
+    assert not any("the season" in warning for warning in world.rollback().proposal.warnings)
+
+
+async def solution_fixed(hubs):
+    """A world in which a security solution that watches these hubs was switched on again."""
+    rules = tuple(rule for rule in ALL_RULES if rule.id == "defender-hub")
+    base = f"/subscriptions/{SUB}/resourceGroups/sec/providers"
+    solution = f"{base}/Microsoft.Security/iotSecuritySolutions/main".lower()
+    workspace = f"{base}/Microsoft.OperationalInsights/workspaces/w".lower()
+    world = World(rules=rules)
+    text = (
+        f"version: 1\nsubscriptions: [{SUB}]\naccept_risk: [defender-hub]\nrules:\n"
+        "  defender-hub:\n    mode: auto\n"
+        f"    settings: {{solution: {solution}, workspace: {workspace}}}\n"
+    )
+    world.policy, problems = check_policy(text, rules, today=START.date())
+    assert world.policy is not None, problems
+    world.hubs.add(HUB)
+    properties = {
+        "displayName": "main",
+        "status": "Disabled",
+        "workspace": workspace,
+        "iotHubs": [hub.path for hub in hubs],
+        "recommendationsConfiguration": [],
+    }
+    world.hubs.solutions[solution] = {
+        "id": solution, "name": "main", "location": "we", "tags": {}, "properties": properties,
+    }  # fmt: skip
+    await world.sweep()
+    await world.run()
+    assert world.hubs.solutions[solution]["properties"]["status"] == "Enabled"
+    return world, solution
+
+
+async def test_what_other_hubs_share_is_not_put_back_for_them_and_their_looks_would_undo_it():
+    world, _ = await solution_fixed([HUB, hub_id("other")])
+    with pytest.raises(NotRolledBackError, match=f"holds for other hubs too .{hub_id('other').path}.*by hand"):
+        await ask_back(world)
+    assert world.rollback() is None
+
+
+async def test_what_other_hubs_share_by_the_time_of_the_write_is_not_written():
+    world, solution = await solution_fixed([HUB])
+    await ask_back(world)
+    await say_yes(world)
+    world.hubs.solutions[solution]["properties"]["iotHubs"].append(hub_id("other").path)
+    await world.live(hours=1)
+    assert world.hubs.solutions[solution]["properties"]["status"] == "Enabled"
+    assert world.rollback().state is State.TICKETED
+
+
+async def test_a_solution_that_nobody_shares_is_put_back_and_stays_so():
+    world, solution = await solution_fixed([HUB])
+    await ask_back(world)
+    await say_yes(world)
+    await world.live(hours=2)
+    assert world.hubs.solutions[solution]["properties"]["status"] == "Disabled"
+    assert world.rollback().state is State.RESOLVED
