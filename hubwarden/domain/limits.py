@@ -37,7 +37,11 @@ class Share(_Section):
     """When so many hubs drift of one rule that it is no drift: a migration, or a broken rule."""
 
     percent: int = Field(
-        20, ge=1, le=100, strict=True, description="More than so much of the watched hubs; 100 turns it off."
+        20,
+        ge=1,
+        le=100,
+        strict=True,
+        description="More than so much of the watched hubs that a rule is fixed on by itself; 100: off.",
     )
     at_least: int = Field(5, ge=2, le=1000, strict=True, description="And at least so many hubs.")
     settle_seconds: int = Field(
@@ -300,7 +304,7 @@ class Full:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The watched hubs that were looked at, and those that drift of one rule as far as the last looks know."""
+    """How many watched hubs have the rule fixed by itself, and which of them drift as the last looks know."""
 
     watched: int
     drifting: frozenset[HubId]

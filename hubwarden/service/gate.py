@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from hubwarden.domain.decision import Action, Decision
+from hubwarden.domain.decision import Action, Decision, fixes_alone
 from hubwarden.domain.finding import Finding, Hold, Limit
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.limits import HOUR, Asked, Gate, Kill, Ledger, Outcome, Standing, fixes_of, uncovered
+from hubwarden.domain.where import Tags
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
 from hubwarden.service.ports import Clock, Ports, SafetyStore
 
@@ -84,12 +85,17 @@ async def _with_share(ports: Ports, gate: Gate, hub: HubId, rule: str) -> Gate:
 
 
 async def standing_of(ports: Ports, ledger: Ledger, rule: str, also: HubId | None = None) -> Standing:
-    """How many hubs are watched, and which drift of the rule, or did and were fixed by itself within the hour.
+    """Of the hubs where the rule is fixed by itself: how many there are, and which drift, or did within the hour.
 
-    What an operator has released does not count. ``also`` drifts too, whatever its record still says.
+    A drift that policy leaves to people, or accepts, does not count, nor does what an operator has released.
+    ``also`` drifts too, whatever its record still says.
     """
     now = ports.clock.now()
-    known = await ports.records.standing(rule, ports.policy.watches)
+
+    def counts(hub: HubId, tags: Tags | None) -> bool:
+        return ports.policy.watches(hub) and fixes_alone(rule, hub, ports.policy, now, tags)
+
+    known = await ports.records.standing(rule, counts)
     fixed = {slot.hub for slot in ledger.slots if slot.rule_id == rule and slot.at > now - HOUR}
     drifting = known.drifting | fixed | ({also} if also else frozenset())
     return Standing(max(known.watched, len(drifting)), uncovered(drifting, ledger.released.get(rule), now))

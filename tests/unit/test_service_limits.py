@@ -14,6 +14,7 @@ import pytest
 from hubwarden.domain.finding import Finding, Limit, State
 from hubwarden.domain.limits import HOUR, Kill
 from hubwarden.domain.message import Kind
+from hubwarden.domain.policy import check_policy
 from hubwarden.domain.severity import Severity
 from hubwarden.service import operate
 from hubwarden.service.approve import approve
@@ -29,7 +30,20 @@ from hubwarden.service.messages import RemediateMessage, TurnMessage
 from hubwarden.service.ports import Stored
 from hubwarden.service.remediate import _within_limits
 from hubwarden.service.turns import take, turns
-from tests.unit.fakes import HUB, SOMEBODY, START, SUB2, FakeChannel, FakeOutbox, World, ask, hub_id
+from tests.unit.fakes import (
+    HUB,
+    RULES,
+    SOMEBODY,
+    START,
+    SUB,
+    SUB2,
+    FakeChannel,
+    FakeOutbox,
+    World,
+    ask,
+    hub_id,
+    policy,
+)
 from tests.unit.test_service_approve import ROBIN
 
 
@@ -510,6 +524,74 @@ async def test_the_same_question_is_asked_by_one_hub_alone_however_many_look_at_
     await world.run(workers=16)
     assert len(world.tickets.tickets) == 1
     assert world.hubs.count("put") == 0
+
+
+def two_modes(mode, *, where="{hub: 'lab-*'}", more=""):
+    text = f"version: 1\nsubscriptions: [{SUB}]\nrules:\n  tls-minimum:\n    mode: {mode}\n"
+    text += f"    scopes:\n      - where: {where}\n        mode: auto\n{more}"
+    made, problems = check_policy(text, RULES, today=START.date())
+    assert made is not None, problems
+    return made
+
+
+def pilot(world):
+    """Thirty hubs that drift and are left to people, and twenty that are to be fixed by itself."""
+    for n in range(30):
+        world.hubs.add(hub_id(f"prod-{n:02}"), minTlsVersion="1.0")
+    lab = [world.hubs.add(hub_id(f"lab-{n:02}")) for n in range(20)]
+    for hub in lab:
+        world.hubs.hubs[hub].body["tags"] = {"env": "lab"}
+    return lab
+
+
+@pytest.mark.parametrize("mode", ["report", "ticket", "approve", "'off'"])
+@pytest.mark.parametrize("where", ["{hub: 'lab-*'}", "{tags: {env: lab}}"])
+async def test_what_is_not_fixed_by_itself_stops_no_pilot(mode, where):
+    world = World()
+    world.policy = two_modes("report", where=where)
+    lab = pilot(world)
+    await world.sweep()
+    world.policy = two_modes(mode, where=where)
+    await world.sweep()
+    await world.event(world.hubs.change(lab[1]))
+    await world.run(until=timedelta(minutes=5))
+    assert world.state(lab[1]) is State.RESOLVED
+    safe(world)
+
+
+async def test_the_share_of_a_pilot_is_counted_of_the_pilot():
+    world = World()
+    world.policy = two_modes("report")
+    lab = pilot(world)
+    await world.sweep()
+    for hub in lab[:8]:
+        await world.event(world.hubs.change(hub))
+    await world.run(until=timedelta(minutes=5))
+    assert world.hubs.count("put") == 0
+    assert "of 20 hubs drift" in world.finding(lab[0]).history[-1].reason
+
+
+async def test_what_is_exempt_counts_neither():
+    exempt = [hub_id(f"hub-{n:03}") for n in range(20)]
+    told = "".join(f"  - {{rule: tls-minimum, hub: {hub.path}, until: 2027-01-10, reason: r, owner: o}}\n"
+                   for hub in exempt)  # fmt: skip
+    world = World(more="exemptions:\n" + told)
+    fleet(world, 50)
+    for hub in exempt:
+        world.hubs.change(hub)
+    await world.sweep()
+    await world.drift(hub_id("hub-040"))
+    await world.run(until=timedelta(minutes=5))
+    assert states(world) == {State.EXEMPT: 20, State.RESOLVED: 1}
+
+
+async def test_a_rule_that_is_turned_off_asks_nothing():
+    world, _hubs, _some = await many(50, 40)
+    await world.run(until=timedelta(minutes=3))
+    assert world.safety.rows["ledger"].value.asked
+    world.policy = policy({"tls-minimum": "'off'"})
+    await world.live(hours=1)
+    assert not world.safety.rows["ledger"].value.asked
 
 
 # --- breaker per hub and rule
