@@ -164,7 +164,8 @@ class Ledger:
     """What was done lately, as far as limits go; one row, whose etag lets one writer through. Times are UTC.
 
     ``sweep_at`` is when the last sweep began. ``next_turn`` is set while findings wait for their turn, and says
-    when they are looked at. ``tripped`` says why all automatic fixing has stopped.
+    when they are looked at. ``tripped`` says why all automatic fixing has stopped. ``passed`` are those who wait,
+    had their turn and did not use it, the last one at the end.
     """
 
     slots: tuple[Slot, ...] = ()
@@ -175,15 +176,15 @@ class Ledger:
     tripped_at: datetime | None = None
     asked: Mapping[str, Asked] = field(default_factory=dict)
     released: Mapping[str, Released] = field(default_factory=dict)
+    passed: tuple[Slot, ...] = ()
 
-    def lately(self, now: datetime) -> tuple[Slot, ...]:
-        """The slots that still count for some limit; one that was granted and not used is soon free again."""
-        return tuple(
-            slot
-            for slot in self.slots
-            if (slot.at > now - HOUR or self._of_sweep(slot))
-            and not (slot.granted and slot.at <= now - _LONGEST_WAIT)
-        )
+    def lately(self, now: datetime) -> Ledger:
+        """The ledger with what still counts for some limit; a turn that was not used is soon free again."""
+        unused = [slot for slot in self.slots if slot.granted and slot.at <= now - _LONGEST_WAIT]
+        counting = (slot for slot in self.slots if slot.at > now - HOUR or self._of_sweep(slot))
+        keys = {slot.key for slot in unused}
+        passed = (*(slot for slot in self.passed if slot.key not in keys), *unused)
+        return replace(self, slots=tuple(slot for slot in counting if slot not in unused), passed=passed)
 
     def _of_sweep(self, slot: Slot) -> bool:
         return self.sweep_at is not None and slot.at >= self.sweep_at
@@ -230,7 +231,8 @@ class Ledger:
             return full
         if self.next_turn is not None:
             return None
-        return replace(self, slots=(*self.lately(now), Slot(*key, now)))
+        lately = self.lately(now)
+        return replace(lately, slots=(*lately.slots, Slot(*key, now)))
 
     def given_back(self, slots: Collection[Slot]) -> Ledger:
         """The ledger without these slots."""
@@ -239,14 +241,17 @@ class Ledger:
     def with_turns(
         self, waiting: Sequence[tuple[HubId, str]], limits: Limits, now: datetime
     ) -> tuple[Ledger, tuple[tuple[HubId, str], ...]]:
-        """Grant slots to those who wait, in their order, as far as the limits go.
+        """Grant slots to those who wait, in their order, as far as the limits go; who had a turn comes last.
 
         Returns:
             The ledger, and who has a slot now. ``next_turn`` is set where some go on waiting.
         """
-        ledger = replace(self, slots=self.lately(now), next_turn=None)
+        ledger = self.lately(now)
+        passed = [slot for slot in ledger.passed if slot.key in waiting]
+        ledger = replace(ledger, passed=tuple(passed), next_turn=None)
         left: list[Full] = []
-        for key in waiting:
+        had = [slot.key for slot in passed]
+        for key in (*(key for key in waiting if key not in had), *had):
             if ledger.granted(*key) is not None:
                 continue
             full = ledger.full(*key, limits, now)

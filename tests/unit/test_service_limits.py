@@ -420,6 +420,54 @@ async def test_what_is_fixed_meanwhile_does_not_wait_any_more():
     assert world.safety.rows["ledger"].value.next_turn is None
 
 
+ONE_AN_HOUR = "per_hour: {in_all: 1, per_rule: 1, per_subscription: 1}"
+
+
+async def waiting_behind_a(world, a):
+    """Hub ``a`` is the oldest of four that wait for their turn; one was fixed."""
+    others = [world.hubs.add(hub_id(f"b{n}")) for n in range(4)]
+    await world.sweep()
+    for hub in (others[0], a, *others[1:]):
+        await world.event(world.hubs.change(hub))
+        await world.run(until=timedelta(minutes=2))
+    assert states(world) == {State.RESOLVED: 1, State.HELD: 4}
+    return others
+
+
+async def test_who_waits_on_a_hub_that_is_not_watched_any_more_holds_up_nobody():
+    world = World(more=limits(ONE_AN_HOUR, WIDE, NO_SHARE))
+    others = await waiting_behind_a(world, world.hubs.add(hub_id("a", SUB2)))
+    world.policy = policy("auto", subscriptions=(SUB,), more=limits(ONE_AN_HOUR, WIDE, NO_SHARE))
+    await world.live(hours=6)
+    assert {world.state(hub) for hub in others} == {State.RESOLVED}
+
+
+async def test_who_cannot_be_looked_at_goes_to_the_back_of_the_queue():
+    world = World(more=limits(ONE_AN_HOUR, WIDE, NO_SHARE))
+    a = world.hubs.add(hub_id("a"))
+    others = await waiting_behind_a(world, a)
+    real, listed = world.hubs.get_hub, world.hubs.list_hubs
+
+    async def get_hub(hub):
+        if hub == a:
+            raise DeniedError("403")
+        return await real(hub)
+
+    async def list_hubs(subscription):
+        async for body in listed(subscription):
+            if not body["id"].lower().endswith("/a"):
+                yield body
+
+    world.hubs.get_hub, world.hubs.list_hubs = get_hub, list_hubs
+    await world.live(hours=10)
+    assert {world.state(hub) for hub in others} == {State.RESOLVED}
+    assert world.state(a) is State.HELD
+    world.hubs.get_hub, world.hubs.list_hubs = real, listed
+    await world.live(hours=3)
+    assert world.state(a) is State.RESOLVED
+    assert not world.safety.rows["ledger"].value.passed
+
+
 # --- share limit
 
 
