@@ -263,6 +263,14 @@ class Ledger:
             ledger = replace(ledger, next_turn=min(full.next_look(now) for full in left))
         return ledger, tuple(dict.fromkeys(key for key in waiting if ledger.granted(*key)))
 
+    def begun(self, hub: HubId, rule_id: str, at: datetime) -> Ledger:
+        """The ledger once a drift of the rule began there at that moment: no word of before covers the hub."""
+        word = self.released.get(rule_id)
+        if word is None or word.at >= at or mark(hub) not in word.hubs:
+            return self
+        others = tuple(name for name in word.hubs if name != mark(hub))
+        return replace(self, released={**self.released, rule_id: replace(word, hubs=others)})
+
     def waits_until(self, at: datetime, now: datetime) -> Ledger:
         """The ledger in which somebody waits for a turn at that moment, or sooner; one that is past was lost."""
         known = self.next_turn if self.next_turn is not None and self.next_turn > now else at

@@ -73,7 +73,7 @@ async def reset_breaker(ports: Ports, *, by: str) -> str:
 async def release_rule(ports: Ports, rule_id: str, *, by: str) -> Released:
     """Say yes to fixing the hubs that drift of the rule now, too many as they are, at the rate that limits allow.
 
-    Hubs that begin to drift later are not covered.
+    Drifts that begin later are not covered. What an earlier word still covers stays so.
 
     Raises:
         NotHeldError: nothing is asked about this rule.
@@ -84,7 +84,9 @@ async def release_rule(ports: Ports, rule_id: str, *, by: str) -> Released:
         raise NotHeldError(f"no share limit holds {rule_id}: there is nothing to release")
     standing = await standing_of(ports, stored.value, rule_id)
     until = now + timedelta(hours=limits.share.release_hours)
-    released = Released(rule_id, by, now, until, tuple(sorted(map(mark, standing.drifting))))
+    before = stored.value.released.get(rule_id)
+    kept = before.hubs if before is not None and now < before.until else ()
+    released = Released(rule_id, by, now, until, tuple(sorted({*kept, *map(mark, standing.drifting)})))
     told = f"{len(released.hubs)} of {standing.watched} hubs may be fixed until {until.isoformat()}"
     await ports.audit.append("release", {"rule": rule_id, "by": by, "decision": told})
     await change(

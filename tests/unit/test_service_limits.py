@@ -642,6 +642,84 @@ async def test_a_rule_that_is_turned_off_asks_nothing():
     assert not world.safety.rows["ledger"].value.asked
 
 
+ALL_AT_ONCE = limits("per_hour: {in_all: 500, per_rule: 500, per_subscription: 500}", WIDE)
+
+
+async def test_a_release_does_not_cover_a_drift_of_the_same_hubs_that_begins_later():
+    world, _hubs, some = await many(50, 40, more=ALL_AT_ONCE)
+    await world.run(until=timedelta(minutes=3))
+    await operate.release_rule(world.ports, "tls-minimum", by="robin")
+    await world.run(until=timedelta(minutes=10))
+    assert states(world) == {State.RESOLVED: 40}
+    world.clock.turn(hours=20)
+    await world.sweep()
+    for hub in some:
+        await world.event(world.hubs.change(hub))
+    await world.run(until=timedelta(minutes=10))
+    assert len(world.hubs.effective) == 40
+    assert states(world) == {State.HELD: 40}
+    assert world.safety.rows["ledger"].value.asked
+    safe(world)
+
+
+async def test_releasing_again_keeps_those_whom_the_first_word_covers():
+    world, hubs, _some = await many(50, 20)
+    await world.run(until=timedelta(minutes=3))
+    first = await operate.release_rule(world.ports, "tls-minimum", by="robin")
+    for hub in hubs[20:45]:
+        await world.event(world.hubs.change(hub))
+    await world.run(until=timedelta(minutes=3))
+    assert world.safety.rows["ledger"].value.asked
+    second = await operate.release_rule(world.ports, "tls-minimum", by="robin")
+    assert set(first.hubs) < set(second.hubs)
+    await world.live(hours=7)
+    assert states(world) == {State.RESOLVED: 45}
+    assert_rate(world, world.policy.limits.per_hour.per_rule)
+    safe(world)
+
+
+@pytest.mark.parametrize("how", ["fixed by its owner", "deleted", "held"])
+async def test_the_question_moves_to_another_hub_where_its_own_waits_no_more(how):
+    world, _hubs, _some = await many(50, 40)
+    await world.run(until=timedelta(minutes=3))
+    asked = world.safety.rows["ledger"].value.asked["tls-minimum"].hub
+    world.clock.turn(minutes=10)
+    if how == "fixed by its owner":
+        world.hubs.change(asked, value="1.2")
+    elif how == "deleted":
+        world.hubs.hubs.pop(asked)
+    else:
+        await operate.hold(world.ports, world.finding(asked).id, by="robin", reason="mine")
+    await world.live(hours=3)
+    (ticket,) = (ticket for ticket in world.tickets.open_ones if ticket.hub != asked)
+    assert world.safety.rows["ledger"].value.asked["tls-minimum"].hub == ticket.hub
+    assert world.hubs.count("put") == 0
+
+
+async def test_what_a_person_approved_lays_no_question_down():
+    world = World()
+    closed = "maintenance:\n  - windows: [{from: '12:00', to: '20:00'}]\n"
+    text = f"version: 1\nsubscriptions: [{SUB}]\nrules:\n  tls-minimum:\n    mode: auto\n"
+    text += f"    scopes:\n      - where: {{hub: hub-000}}\n        mode: approve\n{closed}"
+    world.policy, problems = check_policy(text, RULES, today=START.date())
+    assert not problems
+    hubs, _ = fleet(world, 50)
+    await world.sweep()
+    for hub in hubs[:40]:
+        await world.event(world.hubs.change(hub))
+    await world.run(until=timedelta(minutes=5))
+    assert states(world) == {State.AWAITING_APPROVAL: 1, State.HELD: 39}
+    finding = world.finding(hubs[0])
+    await approve(world.ports, finding.id, plan=finding.proposal.digest, by=ROBIN, reason="yes")
+    await world.run(until=timedelta(minutes=5))
+    assert world.state(hubs[0]) is State.RESOLVED
+    assert not world.safety.rows["ledger"].value.asked
+    await world.live(hours=5)
+    assert states(world) == {State.RESOLVED: 1, State.HELD: 39}
+    assert len(world.tickets.open_ones) == 1
+    assert world.tickets.open_ones[0].hub != hubs[0]
+
+
 # --- breaker per hub and rule
 
 
