@@ -174,6 +174,8 @@ class Ledger:
     outcomes: tuple[Outcome, ...] = ()
     tripped: str = ""
     tripped_at: datetime | None = None
+    tripped_told: bool = False
+    """Whether the audit trail says so."""
     asked: Mapping[str, Asked] = field(default_factory=dict)
     released: Mapping[str, Released] = field(default_factory=dict)
     passed: tuple[Slot, ...] = ()
@@ -291,11 +293,11 @@ class Ledger:
         if self.tripped or len(failed) * 100 <= errors.percent * errors.last:
             return ledger
         why = f"{len(failed)} of the last {errors.last} fixes failed; the last one: {failed[-1].error}"
-        return replace(ledger, tripped=why, tripped_at=outcome.at)
+        return replace(ledger, tripped=why, tripped_at=outcome.at, tripped_told=False)
 
     def reset(self) -> Ledger:
         """The ledger after an operator's reset of the error breaker."""
-        return replace(self, outcomes=(), tripped="", tripped_at=None)
+        return replace(self, outcomes=(), tripped="", tripped_at=None, tripped_told=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,13 +158,15 @@ async def note_outcome(ports: Ports, fix: str, error: str = "") -> str:
     """Enter how the fix with this digest ended.
 
     Returns:
-        Why all automatic fixing stops now, where this was one failure too many; else nothing.
+        Why all automatic fixing stops now, where this was one failure too many; else nothing. It is told until
+        the audit trail has taken it.
     """
     outcome = Outcome(fix, ports.clock.now(), error)
     ledger = await change(ports, lambda ledger: ledger.with_outcome(outcome, ports.policy.limits.errors))
-    if not ledger.tripped or ledger.tripped_at != outcome.at:
+    if not ledger.tripped or ledger.tripped_told:
         return ""
     await ports.audit.append("breaker", {"state": "tripped", "reason": ledger.tripped})
+    await change(ports, lambda after: replace(after, tripped_told=after.tripped == ledger.tripped))
     log.error("all automatic fixing has stopped: %s", ledger.tripped)
     return f"with it, {ledger.tripped}: nothing is fixed by itself any more until `breaker reset`"
 

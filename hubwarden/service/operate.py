@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from hubwarden.domain.finding import Event, Finding, Hold, IllegalTransitionError, State
+from hubwarden.domain.finding import Event, Finding, Hold, IllegalTransitionError, Limit, State
 from hubwarden.domain.hub_id import HubId
+from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.limits import Kill, Released, mark
 from hubwarden.service.approve import NoSuchFindingError
 from hubwarden.service.errors import StaleWriteError
@@ -20,6 +21,13 @@ from hubwarden.service.ports import Ports, Stored
 
 
 _RACES_RUN: Final = 10
+_GOES_ON: Final = {
+    Limit.KILL: "with `resume`",
+    Limit.ERRORS: "with `breaker reset`",
+    Limit.SHARE: "with `release --rule {rule}`, or by itself once fewer hubs drift",
+    Limit.BREAKER: "with `release`",
+    Limit.BUDGET: "by itself, in order",
+}
 
 
 class NotHeldError(Exception):
@@ -38,11 +46,13 @@ async def resume(ports: Ports, *, by: str) -> int:
         How many hubs have work that goes on now.
 
     Raises:
-        NotHeldError: an app setting throws the switch too; only taking that away ends it.
+        NotHeldError: an app setting throws the switch too; only taking that away ends it, and nothing was done.
     """
-    await _throw(ports, Kill(on=False, by=by, at=ports.clock.now(), reason="resumed"))
     if ports.kill_setting:
-        raise NotHeldError("the app setting HUBWARDEN_KILL still stops every write: take it away")
+        raise NotHeldError(
+            "the app setting HUBWARDEN_KILL still stops every write: take it away first; nothing was changed"
+        )
+    await _throw(ports, Kill(on=False, by=by, at=ports.clock.now(), reason="resumed"))
     hubs = {finding.hub async for finding in ports.findings.everything() if finding.state is State.APPROVED}
     for hub in sorted(hubs):
         await ports.work.send(RemediateMessage(hub=hub.path))
@@ -126,7 +136,7 @@ async def release(ports: Ports, finding_id: str, *, by: str) -> Finding:
 
     def freed(finding: Finding) -> Finding:
         if finding.hold is None:
-            raise NotHeldError(f"finding {finding_id} is held by nobody, it is {finding.state}")
+            raise NotHeldError(f"{_why_not_held(finding)}; nothing was changed")
         now, told = ports.clock.now(), f"released by {by}; it was held by {finding.hold.by}: {finding.hold.reason}"
         if finding.state is State.HELD:
             after = finding.after(Event.FREE, at=now, reason=told)
@@ -142,6 +152,13 @@ async def release(ports: Ports, finding_id: str, *, by: str) -> Finding:
     return finding
 
 
+def _why_not_held(finding: Finding) -> str:
+    if finding.limit is None or finding.state is not State.HELD:
+        return f"finding {finding.id} is held by nobody, it is {finding.state}"
+    how = _GOES_ON[finding.limit].format(rule=finding.rule_id)
+    return f"no person holds finding {finding.id}, a limit holds it ({finding.limit}): it goes on {how}"
+
+
 async def _forget_fixes(ports: Ports, hub: HubId, rule_id: str) -> None:
     """The breaker counts anew for the whole rule on the hub: all its subjects count together."""
     for stored in await ports.findings.of_hub(hub):
@@ -150,12 +167,16 @@ async def _forget_fixes(ports: Ports, hub: HubId, rule_id: str) -> None:
 
 
 async def _throw(ports: Ports, kill: Kill) -> Kill:
-    """The switch comes first: where the audit trail cannot be written, it is thrown all the same."""
+    """To stop comes before its audit line, and is done where none can be written; to go on comes after it."""
+    line: JsonObject = {"on": kill.on, "by": kill.by, "reason": kill.reason}
+    if not kill.on:
+        await ports.audit.append("kill", line)
     for _ in range(_RACES_RUN):
         stored = await ports.safety.kill()
         with suppress(StaleWriteError):
             await ports.safety.save_kill(kill, stored.etag if stored else None)
-            await ports.audit.append("kill", {"on": kill.on, "by": kill.by, "reason": kill.reason})
+            if kill.on:
+                await ports.audit.append("kill", line)
             return kill
     raise StaleWriteError("the kill switch keeps changing under our hands")
 

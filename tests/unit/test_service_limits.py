@@ -23,9 +23,10 @@ from hubwarden.service.errors import (
     DeniedError,
     PermanentError,
     StorageRefusedError,
+    StorageUnavailableError,
     TransientError,
 )
-from hubwarden.service.gate import kill_switch
+from hubwarden.service.gate import kill_switch, note_outcome
 from hubwarden.service.messages import RemediateMessage, TurnMessage
 from hubwarden.service.ports import Stored
 from hubwarden.service.remediate import _within_limits
@@ -960,3 +961,74 @@ async def test_hubs_that_are_fewer_by_now_get_their_turn_without_a_word():
     await world.live(hours=1)
     assert states(world) == {State.RESOLVED: 40}
     assert len(world.hubs.effective) == 5
+
+
+async def test_resume_takes_no_effect_without_its_audit_line():
+    world = World()
+    await killed(world)
+    append = world.audit.append
+
+    async def down(kind, details):
+        raise StorageUnavailableError("audit")
+
+    world.audit.append = down
+    with pytest.raises(StorageUnavailableError):
+        await operate.resume(world.ports, by="kim")
+    assert await kill_switch(world.ports) is not None
+    with pytest.raises(StorageUnavailableError):
+        await operate.kill(world.ports, by="kim", reason="again")
+    assert (await kill_switch(world.ports)).reason == "again", "to stop needs no audit line"
+    world.audit.append = append
+    await operate.resume(world.ports, by="kim")
+    assert await kill_switch(world.ports) is None
+    assert world.audit.of("kill")[-1]["on"] is False
+
+
+async def test_that_the_error_breaker_tripped_is_in_the_audit_trail_though_it_was_down_at_that_moment():
+    world = World(more=limits("errors: {last: 2, percent: 1}"))
+    append = world.audit.append
+
+    async def down(kind, details):
+        raise StorageUnavailableError("audit")
+
+    world.audit.append = down
+    with pytest.raises(StorageUnavailableError):
+        await note_outcome(world.ports, "sha256:1", "bad")
+    assert world.safety.rows["ledger"].value.tripped
+    world.audit.append = append
+    for _ in range(3):
+        await note_outcome(world.ports, "sha256:1", "bad")
+    assert [line["state"] for line in world.audit.of("breaker")] == ["tripped"]
+    await operate.reset_breaker(world.ports, by="robin")
+    await note_outcome(world.ports, "sha256:2", "bad")
+    assert [line["state"] for line in world.audit.of("breaker")] == ["tripped", "reset", "tripped"]
+
+
+async def test_resume_changes_nothing_while_the_app_setting_stops_every_write():
+    world = World()
+    await killed(world)
+    world.kill_setting = True
+    with pytest.raises(operate.NotHeldError, match="HUBWARDEN_KILL"):
+        await operate.resume(world.ports, by="kim")
+    world.kill_setting = False
+    assert (await kill_switch(world.ports)).by == "robin"
+    assert [line["on"] for line in world.audit.of("kill")] == [True]
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (Limit.KILL, "`resume`"),
+        (Limit.ERRORS, "`breaker reset`"),
+        (Limit.SHARE, "`release --rule tls-minimum`"),
+        (Limit.BUDGET, "by itself"),
+    ],
+)
+async def test_release_of_what_a_limit_holds_says_which_and_how_it_goes_on(limit, told):
+    world = World()
+    finding = Finding(HUB, "tls-minimum", "", Severity.HIGH, "d", START, START, state=State.HELD, limit=limit)
+    await world.findings.save(finding, None)
+    with pytest.raises(operate.NotHeldError) as caught:
+        await operate.release(world.ports, finding.id, by="robin")
+    assert f"a limit holds it ({limit})" in str(caught.value)
+    assert told in str(caught.value)
