@@ -9,6 +9,7 @@ from typing import Final
 
 from hubwarden.domain.exemption import Exempted
 from hubwarden.domain.finding import Event, Finding
+from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.policy import Policy
 from hubwarden.domain.rule import Mode, Remediator, Safety
 from hubwarden.domain.where import Tags
@@ -88,6 +89,19 @@ def decide(
     decision = _managed(decision, policy, tags)
     decision = _timed(decision, policy.closed(finding.hub, tags, now))
     return _observed(decision) if policy.observes else decision
+
+
+def fixes_alone(rule_id: str, hub: HubId, policy: Policy, now: datetime, tags: Tags | None) -> bool:
+    """Whether policy may have a drift of the rule on this hub fixed by itself, now or once its time has come.
+
+    What cannot be told without the tags (None) counts as yes.
+    """
+    wish = policy.wish_for(rule_id, hub, tags)
+    if wish.sure and wish.mode is not Mode.AUTO:
+        return False
+    if tags is not None and policy.iac_marker(tags) is not None:
+        return False
+    return policy.exemption_of(hub, rule_id, now, tags=tags) is None
 
 
 def _unheeded(finding: Finding, policy: Policy, now: datetime, tags: Tags | None) -> str:

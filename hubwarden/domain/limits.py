@@ -37,7 +37,11 @@ class Share(_Section):
     """When so many hubs drift of one rule that it is no drift: a migration, or a broken rule."""
 
     percent: int = Field(
-        20, ge=1, le=100, strict=True, description="More than so much of the watched hubs; 100 turns it off."
+        20,
+        ge=1,
+        le=100,
+        strict=True,
+        description="More than so much of the watched hubs that a rule is fixed on by itself; 100: off.",
     )
     at_least: int = Field(5, ge=2, le=1000, strict=True, description="And at least so many hubs.")
     settle_seconds: int = Field(
@@ -160,7 +164,8 @@ class Ledger:
     """What was done lately, as far as limits go; one row, whose etag lets one writer through. Times are UTC.
 
     ``sweep_at`` is when the last sweep began. ``next_turn`` is set while findings wait for their turn, and says
-    when they are looked at. ``tripped`` says why all automatic fixing has stopped.
+    when they are looked at. ``tripped`` says why all automatic fixing has stopped. ``passed`` are those who wait,
+    had their turn and did not use it, the last one at the end.
     """
 
     slots: tuple[Slot, ...] = ()
@@ -169,17 +174,19 @@ class Ledger:
     outcomes: tuple[Outcome, ...] = ()
     tripped: str = ""
     tripped_at: datetime | None = None
+    tripped_told: bool = False
+    """Whether the audit trail says so."""
     asked: Mapping[str, Asked] = field(default_factory=dict)
     released: Mapping[str, Released] = field(default_factory=dict)
+    passed: tuple[Slot, ...] = ()
 
-    def lately(self, now: datetime) -> tuple[Slot, ...]:
-        """The slots that still count for some limit; one that was granted and not used is soon free again."""
-        return tuple(
-            slot
-            for slot in self.slots
-            if (slot.at > now - HOUR or self._of_sweep(slot))
-            and not (slot.granted and slot.at <= now - _LONGEST_WAIT)
-        )
+    def lately(self, now: datetime) -> Ledger:
+        """The ledger with what still counts for some limit; a turn that was not used is soon free again."""
+        unused = [slot for slot in self.slots if slot.granted and slot.at <= now - _LONGEST_WAIT]
+        counting = (slot for slot in self.slots if slot.at > now - HOUR or self._of_sweep(slot))
+        keys = {slot.key for slot in unused}
+        passed = (*(slot for slot in self.passed if slot.key not in keys), *unused)
+        return replace(self, slots=tuple(slot for slot in counting if slot not in unused), passed=passed)
 
     def _of_sweep(self, slot: Slot) -> bool:
         return self.sweep_at is not None and slot.at >= self.sweep_at
@@ -226,7 +233,8 @@ class Ledger:
             return full
         if self.next_turn is not None:
             return None
-        return replace(self, slots=(*self.lately(now), Slot(*key, now)))
+        lately = self.lately(now)
+        return replace(lately, slots=(*lately.slots, Slot(*key, now)))
 
     def given_back(self, slots: Collection[Slot]) -> Ledger:
         """The ledger without these slots."""
@@ -235,14 +243,17 @@ class Ledger:
     def with_turns(
         self, waiting: Sequence[tuple[HubId, str]], limits: Limits, now: datetime
     ) -> tuple[Ledger, tuple[tuple[HubId, str], ...]]:
-        """Grant slots to those who wait, in their order, as far as the limits go.
+        """Grant slots to those who wait, in their order, as far as the limits go; who had a turn comes last.
 
         Returns:
             The ledger, and who has a slot now. ``next_turn`` is set where some go on waiting.
         """
-        ledger = replace(self, slots=self.lately(now), next_turn=None)
+        ledger = self.lately(now)
+        passed = [slot for slot in ledger.passed if slot.key in waiting]
+        ledger = replace(ledger, passed=tuple(passed), next_turn=None)
         left: list[Full] = []
-        for key in waiting:
+        had = [slot.key for slot in passed]
+        for key in (*(key for key in waiting if key not in had), *had):
             if ledger.granted(*key) is not None:
                 continue
             full = ledger.full(*key, limits, now)
@@ -253,6 +264,14 @@ class Ledger:
         if left:
             ledger = replace(ledger, next_turn=min(full.next_look(now) for full in left))
         return ledger, tuple(dict.fromkeys(key for key in waiting if ledger.granted(*key)))
+
+    def begun(self, hub: HubId, rule_id: str, at: datetime) -> Ledger:
+        """The ledger once a drift of the rule began there at that moment: no word of before covers the hub."""
+        word = self.released.get(rule_id)
+        if word is None or word.at >= at or mark(hub) not in word.hubs:
+            return self
+        others = tuple(name for name in word.hubs if name != mark(hub))
+        return replace(self, released={**self.released, rule_id: replace(word, hubs=others)})
 
     def waits_until(self, at: datetime, now: datetime) -> Ledger:
         """The ledger in which somebody waits for a turn at that moment, or sooner; one that is past was lost."""
@@ -274,11 +293,11 @@ class Ledger:
         if self.tripped or len(failed) * 100 <= errors.percent * errors.last:
             return ledger
         why = f"{len(failed)} of the last {errors.last} fixes failed; the last one: {failed[-1].error}"
-        return replace(ledger, tripped=why, tripped_at=outcome.at)
+        return replace(ledger, tripped=why, tripped_at=outcome.at, tripped_told=False)
 
     def reset(self) -> Ledger:
         """The ledger after an operator's reset of the error breaker."""
-        return replace(self, outcomes=(), tripped="", tripped_at=None)
+        return replace(self, outcomes=(), tripped="", tripped_at=None, tripped_told=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +319,7 @@ class Full:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The watched hubs that were looked at, and those that drift of one rule as far as the last looks know."""
+    """How many watched hubs have the rule fixed by itself, and which of them drift as the last looks know."""
 
     watched: int
     drifting: frozenset[HubId]

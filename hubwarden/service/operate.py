@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from hubwarden.domain.finding import Event, Finding, Hold, IllegalTransitionError, State
+from hubwarden.domain.finding import Event, Finding, Hold, IllegalTransitionError, Limit, State
 from hubwarden.domain.hub_id import HubId
+from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.limits import Kill, Released, mark
 from hubwarden.service.approve import NoSuchFindingError
 from hubwarden.service.errors import StaleWriteError
@@ -20,6 +21,13 @@ from hubwarden.service.ports import Ports, Stored
 
 
 _RACES_RUN: Final = 10
+_GOES_ON: Final = {
+    Limit.KILL: "with `resume`",
+    Limit.ERRORS: "with `breaker reset`",
+    Limit.SHARE: "with `release --rule {rule}`, or by itself once fewer hubs drift",
+    Limit.BREAKER: "with `release`",
+    Limit.BUDGET: "by itself, in order",
+}
 
 
 class NotHeldError(Exception):
@@ -38,11 +46,13 @@ async def resume(ports: Ports, *, by: str) -> int:
         How many hubs have work that goes on now.
 
     Raises:
-        NotHeldError: an app setting throws the switch too; only taking that away ends it.
+        NotHeldError: an app setting throws the switch too; only taking that away ends it, and nothing was done.
     """
-    await _throw(ports, Kill(on=False, by=by, at=ports.clock.now(), reason="resumed"))
     if ports.kill_setting:
-        raise NotHeldError("the app setting HUBWARDEN_KILL still stops every write: take it away")
+        raise NotHeldError(
+            "the app setting HUBWARDEN_KILL still stops every write: take it away first; nothing was changed"
+        )
+    await _throw(ports, Kill(on=False, by=by, at=ports.clock.now(), reason="resumed"))
     hubs = {finding.hub async for finding in ports.findings.everything() if finding.state is State.APPROVED}
     for hub in sorted(hubs):
         await ports.work.send(RemediateMessage(hub=hub.path))
@@ -73,7 +83,7 @@ async def reset_breaker(ports: Ports, *, by: str) -> str:
 async def release_rule(ports: Ports, rule_id: str, *, by: str) -> Released:
     """Say yes to fixing the hubs that drift of the rule now, too many as they are, at the rate that limits allow.
 
-    Hubs that begin to drift later are not covered.
+    Drifts that begin later are not covered. What an earlier word still covers stays so.
 
     Raises:
         NotHeldError: nothing is asked about this rule.
@@ -84,7 +94,9 @@ async def release_rule(ports: Ports, rule_id: str, *, by: str) -> Released:
         raise NotHeldError(f"no share limit holds {rule_id}: there is nothing to release")
     standing = await standing_of(ports, stored.value, rule_id)
     until = now + timedelta(hours=limits.share.release_hours)
-    released = Released(rule_id, by, now, until, tuple(sorted(map(mark, standing.drifting))))
+    before = stored.value.released.get(rule_id)
+    kept = before.hubs if before is not None and now < before.until else ()
+    released = Released(rule_id, by, now, until, tuple(sorted({*kept, *map(mark, standing.drifting)})))
     told = f"{len(released.hubs)} of {standing.watched} hubs may be fixed until {until.isoformat()}"
     await ports.audit.append("release", {"rule": rule_id, "by": by, "decision": told})
     await change(
@@ -124,7 +136,7 @@ async def release(ports: Ports, finding_id: str, *, by: str) -> Finding:
 
     def freed(finding: Finding) -> Finding:
         if finding.hold is None:
-            raise NotHeldError(f"finding {finding_id} is held by nobody, it is {finding.state}")
+            raise NotHeldError(f"{_why_not_held(finding)}; nothing was changed")
         now, told = ports.clock.now(), f"released by {by}; it was held by {finding.hold.by}: {finding.hold.reason}"
         if finding.state is State.HELD:
             after = finding.after(Event.FREE, at=now, reason=told)
@@ -140,6 +152,13 @@ async def release(ports: Ports, finding_id: str, *, by: str) -> Finding:
     return finding
 
 
+def _why_not_held(finding: Finding) -> str:
+    if finding.limit is None or finding.state is not State.HELD:
+        return f"finding {finding.id} is held by nobody, it is {finding.state}"
+    how = _GOES_ON[finding.limit].format(rule=finding.rule_id)
+    return f"no person holds finding {finding.id}, a limit holds it ({finding.limit}): it goes on {how}"
+
+
 async def _forget_fixes(ports: Ports, hub: HubId, rule_id: str) -> None:
     """The breaker counts anew for the whole rule on the hub: all its subjects count together."""
     for stored in await ports.findings.of_hub(hub):
@@ -148,12 +167,16 @@ async def _forget_fixes(ports: Ports, hub: HubId, rule_id: str) -> None:
 
 
 async def _throw(ports: Ports, kill: Kill) -> Kill:
-    """The switch comes first: where the audit trail cannot be written, it is thrown all the same."""
+    """To stop comes before its audit line, and is done where none can be written; to go on comes after it."""
+    line: JsonObject = {"on": kill.on, "by": kill.by, "reason": kill.reason}
+    if not kill.on:
+        await ports.audit.append("kill", line)
     for _ in range(_RACES_RUN):
         stored = await ports.safety.kill()
         with suppress(StaleWriteError):
             await ports.safety.save_kill(kill, stored.etag if stored else None)
-            await ports.audit.append("kill", {"on": kill.on, "by": kill.by, "reason": kill.reason})
+            if kill.on:
+                await ports.audit.append("kill", line)
             return kill
     raise StaleWriteError("the kill switch keeps changing under our hands")
 

@@ -20,6 +20,7 @@ from hubwarden.domain.receipt import Receipt
 from hubwarden.domain.remediation import Remediation
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.severity import Severity
+from hubwarden.domain.where import Tags
 from hubwarden.service.messages import Message, Queue
 
 
@@ -397,8 +398,11 @@ class HubStore(Protocol):
         """The records of a subscription's hubs."""
         ...
 
-    async def standing(self, rule_id: str, watched: Callable[[HubId], bool]) -> Standing:
-        """How many of the watched hubs were looked at, and which of them drifted of this rule at the last look."""
+    async def standing(self, rule_id: str, counts: Callable[[HubId, Tags | None], bool]) -> Standing:
+        """How many of the hubs that count were looked at, and which of them drifted of this rule at the last look.
+
+        ``counts`` is asked with the tags that are remembered of the hub, None where none are known.
+        """
         ...
 
     async def add_sweep(self, sweep: SweepRecord) -> None:

@@ -164,7 +164,7 @@ async def _through_the_gate(
     rules = {update.after.rule_id for update in updates if update.after.state is State.APPROVED}
     if not rules:
         return updates, None
-    gate = await open_gate(ports, snapshot.hub, [stored.value for stored in known.values()], rules)
+    gate = await open_gate(ports, snapshot.hub, [update.after for update in updates], rules)
     return list(_updates(ports, snapshot, verdicts, known, cause, gate=gate)), gate
 
 

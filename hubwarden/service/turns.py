@@ -95,6 +95,7 @@ async def begin_sweep(ports: Ports) -> None:
 async def turns(ports: Ports) -> None:
     """Give those whom a limit holds their turn: the most severe and then the oldest first.
 
+    Who had a turn and could not use it, for the hub could not be looked at, goes to the back of the queue.
     While the kill switch is on or the error breaker has tripped, nobody has one. Repeating it is harmless.
 
     Raises:
@@ -104,7 +105,8 @@ async def turns(ports: Ports) -> None:
     ledger, now = stored.value if stored else Ledger(), ports.clock.now()
     if await kill_switch(ports) is not None or ledger.tripped:
         return
-    waiting = sorted([finding async for finding in ports.findings.limited()], key=_order)
+    limited = [finding async for finding in ports.findings.limited() if ports.policy.watches(finding.hub)]
+    waiting = sorted(limited, key=_order)
     stopped = await _stopped(ports, ledger, {finding.rule_id for finding in waiting} | ledger.asked.keys())
     keys = list(dict.fromkeys(
         (finding.hub, finding.rule_id)

@@ -13,6 +13,7 @@ from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json
 from hubwarden.domain.limits import Kill, Ledger, Standing
 from hubwarden.domain.remediation import Remediation
+from hubwarden.domain.where import Tags
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.messages import Message, Queue
 from hubwarden.service.ports import HubRecord, Stored, SweepRecord, Ticket
@@ -140,11 +141,11 @@ class MemoryHubs:
         self._meter.count()
         return sorted(subscription for subscription, rows in self._subscriptions.items() if rows.values())
 
-    async def standing(self, rule_id: str, watched: Callable[[HubId], bool]) -> Standing:
+    async def standing(self, rule_id: str, counts: Callable[[HubId, Tags | None], bool]) -> Standing:
         """See HubStore."""
         self._meter.count()
         rows = (row.value for rows in self._subscriptions.values() for row in rows.values())
-        known = [record for record in rows if record.looked_at is not None and watched(record.hub)]
+        known = [record for record in rows if record.looked_at is not None and counts(record.hub, record.tags)]
         drifting = (record.hub for record in known if record.verdicts.get(rule_id) == "drift")
         return Standing(len(known), frozenset(drifting))
 

@@ -122,17 +122,20 @@ async def test_storage_that_is_down_stops_writes(doomed_azurite):
 
 async def test_how_many_hubs_drift_is_known_from_what_the_last_looks_remember(account):
     hubs = TableHubs(account)
-    assert (await hubs.standing(RULE, lambda _: True)).watched == 0
+    assert (await hubs.standing(RULE, lambda _hub, _tags: True)).watched == 0
     drifts = {RULE: "drift", "sas-policies": "unknown"}
     for name, record in {
         "drifts": {"looked_at": NOW, "verdicts": drifts},
         "compliant": {"looked_at": NOW, "verdicts": {RULE: "compliant", "tls-minimum-2": "drift"}},
         "never-looked-at": {"verdicts": drifts},
-        "not-watched": {"looked_at": NOW, "verdicts": drifts},
+        "not-watched": {"looked_at": NOW, "verdicts": drifts, "tags": {"env": "lab"}},
+        "long": {"looked_at": NOW, "verdicts": drifts, "tags": {"env": "x" * 2000}},
     }.items():
         await hubs.save(HubRecord(hub_id(name), **record), None)
-    standing = await hubs.standing(RULE, lambda hub: hub.name != "not-watched")
-    assert (standing.watched, standing.drifting) == (2, {hub_id("drifts")})
+    tags = {}
+    standing = await hubs.standing(RULE, lambda hub, known: tags.update({hub.name: known}) or known is None)
+    assert (standing.watched, standing.drifting) == (3, {hub_id("drifts"), hub_id("long")})
+    assert tags == {"drifts": None, "compliant": None, "not-watched": {"env": "lab"}, "long": None}
 
 
 async def test_what_limits_hold_is_found_and_told_apart(account):

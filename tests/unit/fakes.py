@@ -214,8 +214,9 @@ class FakeRecords(_Rows):
                 yield stored.value
 
     @gated
-    async def standing(self, rule_id, watched):
-        known = [row.value for row in self.rows.values() if row.value.looked_at and watched(row.value.hub)]
+    async def standing(self, rule_id, counts):
+        rows = [row.value for row in self.rows.values() if row.value.looked_at]
+        known = [record for record in rows if counts(record.hub, record.tags)]
         return Standing(len(known), frozenset(r.hub for r in known if r.verdicts.get(rule_id) == "drift"))
 
     @gated

@@ -14,6 +14,7 @@ import pytest
 from hubwarden.domain.finding import Finding, Limit, State
 from hubwarden.domain.limits import HOUR, Kill
 from hubwarden.domain.message import Kind
+from hubwarden.domain.policy import check_policy
 from hubwarden.domain.severity import Severity
 from hubwarden.service import operate
 from hubwarden.service.approve import approve
@@ -22,14 +23,28 @@ from hubwarden.service.errors import (
     DeniedError,
     PermanentError,
     StorageRefusedError,
+    StorageUnavailableError,
     TransientError,
 )
-from hubwarden.service.gate import kill_switch
+from hubwarden.service.gate import kill_switch, note_outcome
 from hubwarden.service.messages import RemediateMessage, TurnMessage
 from hubwarden.service.ports import Stored
 from hubwarden.service.remediate import _within_limits
 from hubwarden.service.turns import take, turns
-from tests.unit.fakes import HUB, SOMEBODY, START, SUB2, FakeChannel, FakeOutbox, World, ask, hub_id
+from tests.unit.fakes import (
+    HUB,
+    RULES,
+    SOMEBODY,
+    START,
+    SUB,
+    SUB2,
+    FakeChannel,
+    FakeOutbox,
+    World,
+    ask,
+    hub_id,
+    policy,
+)
 from tests.unit.test_service_approve import ROBIN
 
 
@@ -406,6 +421,54 @@ async def test_what_is_fixed_meanwhile_does_not_wait_any_more():
     assert world.safety.rows["ledger"].value.next_turn is None
 
 
+ONE_AN_HOUR = "per_hour: {in_all: 1, per_rule: 1, per_subscription: 1}"
+
+
+async def waiting_behind_a(world, a):
+    """Hub ``a`` is the oldest of four that wait for their turn; one was fixed."""
+    others = [world.hubs.add(hub_id(f"b{n}")) for n in range(4)]
+    await world.sweep()
+    for hub in (others[0], a, *others[1:]):
+        await world.event(world.hubs.change(hub))
+        await world.run(until=timedelta(minutes=2))
+    assert states(world) == {State.RESOLVED: 1, State.HELD: 4}
+    return others
+
+
+async def test_who_waits_on_a_hub_that_is_not_watched_any_more_holds_up_nobody():
+    world = World(more=limits(ONE_AN_HOUR, WIDE, NO_SHARE))
+    others = await waiting_behind_a(world, world.hubs.add(hub_id("a", SUB2)))
+    world.policy = policy("auto", subscriptions=(SUB,), more=limits(ONE_AN_HOUR, WIDE, NO_SHARE))
+    await world.live(hours=6)
+    assert {world.state(hub) for hub in others} == {State.RESOLVED}
+
+
+async def test_who_cannot_be_looked_at_goes_to_the_back_of_the_queue():
+    world = World(more=limits(ONE_AN_HOUR, WIDE, NO_SHARE))
+    a = world.hubs.add(hub_id("a"))
+    others = await waiting_behind_a(world, a)
+    real, listed = world.hubs.get_hub, world.hubs.list_hubs
+
+    async def get_hub(hub):
+        if hub == a:
+            raise DeniedError("403")
+        return await real(hub)
+
+    async def list_hubs(subscription):
+        async for body in listed(subscription):
+            if not body["id"].lower().endswith("/a"):
+                yield body
+
+    world.hubs.get_hub, world.hubs.list_hubs = get_hub, list_hubs
+    await world.live(hours=10)
+    assert {world.state(hub) for hub in others} == {State.RESOLVED}
+    assert world.state(a) is State.HELD
+    world.hubs.get_hub, world.hubs.list_hubs = real, listed
+    await world.live(hours=3)
+    assert world.state(a) is State.RESOLVED
+    assert not world.safety.rows["ledger"].value.passed
+
+
 # --- share limit
 
 
@@ -510,6 +573,152 @@ async def test_the_same_question_is_asked_by_one_hub_alone_however_many_look_at_
     await world.run(workers=16)
     assert len(world.tickets.tickets) == 1
     assert world.hubs.count("put") == 0
+
+
+def two_modes(mode, *, where="{hub: 'lab-*'}", more=""):
+    text = f"version: 1\nsubscriptions: [{SUB}]\nrules:\n  tls-minimum:\n    mode: {mode}\n"
+    text += f"    scopes:\n      - where: {where}\n        mode: auto\n{more}"
+    made, problems = check_policy(text, RULES, today=START.date())
+    assert made is not None, problems
+    return made
+
+
+def pilot(world):
+    """Thirty hubs that drift and are left to people, and twenty that are to be fixed by itself."""
+    for n in range(30):
+        world.hubs.add(hub_id(f"prod-{n:02}"), minTlsVersion="1.0")
+    lab = [world.hubs.add(hub_id(f"lab-{n:02}")) for n in range(20)]
+    for hub in lab:
+        world.hubs.hubs[hub].body["tags"] = {"env": "lab"}
+    return lab
+
+
+@pytest.mark.parametrize("mode", ["report", "ticket", "approve", "'off'"])
+@pytest.mark.parametrize("where", ["{hub: 'lab-*'}", "{tags: {env: lab}}"])
+async def test_what_is_not_fixed_by_itself_stops_no_pilot(mode, where):
+    world = World()
+    world.policy = two_modes("report", where=where)
+    lab = pilot(world)
+    await world.sweep()
+    world.policy = two_modes(mode, where=where)
+    await world.sweep()
+    await world.event(world.hubs.change(lab[1]))
+    await world.run(until=timedelta(minutes=5))
+    assert world.state(lab[1]) is State.RESOLVED
+    safe(world)
+
+
+async def test_the_share_of_a_pilot_is_counted_of_the_pilot():
+    world = World()
+    world.policy = two_modes("report")
+    lab = pilot(world)
+    await world.sweep()
+    for hub in lab[:8]:
+        await world.event(world.hubs.change(hub))
+    await world.run(until=timedelta(minutes=5))
+    assert world.hubs.count("put") == 0
+    assert "of 20 hubs drift" in world.finding(lab[0]).history[-1].reason
+
+
+async def test_what_is_exempt_counts_neither():
+    exempt = [hub_id(f"hub-{n:03}") for n in range(20)]
+    told = "".join(f"  - {{rule: tls-minimum, hub: {hub.path}, until: 2027-01-10, reason: r, owner: o}}\n"
+                   for hub in exempt)  # fmt: skip
+    world = World(more="exemptions:\n" + told)
+    fleet(world, 50)
+    for hub in exempt:
+        world.hubs.change(hub)
+    await world.sweep()
+    await world.drift(hub_id("hub-040"))
+    await world.run(until=timedelta(minutes=5))
+    assert states(world) == {State.EXEMPT: 20, State.RESOLVED: 1}
+
+
+async def test_a_rule_that_is_turned_off_asks_nothing():
+    world, _hubs, _some = await many(50, 40)
+    await world.run(until=timedelta(minutes=3))
+    assert world.safety.rows["ledger"].value.asked
+    world.policy = policy({"tls-minimum": "'off'"})
+    await world.live(hours=1)
+    assert not world.safety.rows["ledger"].value.asked
+
+
+ALL_AT_ONCE = limits("per_hour: {in_all: 500, per_rule: 500, per_subscription: 500}", WIDE)
+
+
+async def test_a_release_does_not_cover_a_drift_of_the_same_hubs_that_begins_later():
+    world, _hubs, some = await many(50, 40, more=ALL_AT_ONCE)
+    await world.run(until=timedelta(minutes=3))
+    await operate.release_rule(world.ports, "tls-minimum", by="robin")
+    await world.run(until=timedelta(minutes=10))
+    assert states(world) == {State.RESOLVED: 40}
+    world.clock.turn(hours=20)
+    await world.sweep()
+    for hub in some:
+        await world.event(world.hubs.change(hub))
+    await world.run(until=timedelta(minutes=10))
+    assert len(world.hubs.effective) == 40
+    assert states(world) == {State.HELD: 40}
+    assert world.safety.rows["ledger"].value.asked
+    safe(world)
+
+
+async def test_releasing_again_keeps_those_whom_the_first_word_covers():
+    world, hubs, _some = await many(50, 20)
+    await world.run(until=timedelta(minutes=3))
+    first = await operate.release_rule(world.ports, "tls-minimum", by="robin")
+    for hub in hubs[20:45]:
+        await world.event(world.hubs.change(hub))
+    await world.run(until=timedelta(minutes=3))
+    assert world.safety.rows["ledger"].value.asked
+    second = await operate.release_rule(world.ports, "tls-minimum", by="robin")
+    assert set(first.hubs) < set(second.hubs)
+    await world.live(hours=7)
+    assert states(world) == {State.RESOLVED: 45}
+    assert_rate(world, world.policy.limits.per_hour.per_rule)
+    safe(world)
+
+
+@pytest.mark.parametrize("how", ["fixed by its owner", "deleted", "held"])
+async def test_the_question_moves_to_another_hub_where_its_own_waits_no_more(how):
+    world, _hubs, _some = await many(50, 40)
+    await world.run(until=timedelta(minutes=3))
+    asked = world.safety.rows["ledger"].value.asked["tls-minimum"].hub
+    world.clock.turn(minutes=10)
+    if how == "fixed by its owner":
+        world.hubs.change(asked, value="1.2")
+    elif how == "deleted":
+        world.hubs.hubs.pop(asked)
+    else:
+        await operate.hold(world.ports, world.finding(asked).id, by="robin", reason="mine")
+    await world.live(hours=3)
+    (ticket,) = (ticket for ticket in world.tickets.open_ones if ticket.hub != asked)
+    assert world.safety.rows["ledger"].value.asked["tls-minimum"].hub == ticket.hub
+    assert world.hubs.count("put") == 0
+
+
+async def test_what_a_person_approved_lays_no_question_down():
+    world = World()
+    closed = "maintenance:\n  - windows: [{from: '12:00', to: '20:00'}]\n"
+    text = f"version: 1\nsubscriptions: [{SUB}]\nrules:\n  tls-minimum:\n    mode: auto\n"
+    text += f"    scopes:\n      - where: {{hub: hub-000}}\n        mode: approve\n{closed}"
+    world.policy, problems = check_policy(text, RULES, today=START.date())
+    assert not problems
+    hubs, _ = fleet(world, 50)
+    await world.sweep()
+    for hub in hubs[:40]:
+        await world.event(world.hubs.change(hub))
+    await world.run(until=timedelta(minutes=5))
+    assert states(world) == {State.AWAITING_APPROVAL: 1, State.HELD: 39}
+    finding = world.finding(hubs[0])
+    await approve(world.ports, finding.id, plan=finding.proposal.digest, by=ROBIN, reason="yes")
+    await world.run(until=timedelta(minutes=5))
+    assert world.state(hubs[0]) is State.RESOLVED
+    assert not world.safety.rows["ledger"].value.asked
+    await world.live(hours=5)
+    assert states(world) == {State.RESOLVED: 1, State.HELD: 39}
+    assert len(world.tickets.open_ones) == 1
+    assert world.tickets.open_ones[0].hub != hubs[0]
 
 
 # --- breaker per hub and rule
@@ -752,3 +961,74 @@ async def test_hubs_that_are_fewer_by_now_get_their_turn_without_a_word():
     await world.live(hours=1)
     assert states(world) == {State.RESOLVED: 40}
     assert len(world.hubs.effective) == 5
+
+
+async def test_resume_takes_no_effect_without_its_audit_line():
+    world = World()
+    await killed(world)
+    append = world.audit.append
+
+    async def down(kind, details):
+        raise StorageUnavailableError("audit")
+
+    world.audit.append = down
+    with pytest.raises(StorageUnavailableError):
+        await operate.resume(world.ports, by="kim")
+    assert await kill_switch(world.ports) is not None
+    with pytest.raises(StorageUnavailableError):
+        await operate.kill(world.ports, by="kim", reason="again")
+    assert (await kill_switch(world.ports)).reason == "again", "to stop needs no audit line"
+    world.audit.append = append
+    await operate.resume(world.ports, by="kim")
+    assert await kill_switch(world.ports) is None
+    assert world.audit.of("kill")[-1]["on"] is False
+
+
+async def test_that_the_error_breaker_tripped_is_in_the_audit_trail_though_it_was_down_at_that_moment():
+    world = World(more=limits("errors: {last: 2, percent: 1}"))
+    append = world.audit.append
+
+    async def down(kind, details):
+        raise StorageUnavailableError("audit")
+
+    world.audit.append = down
+    with pytest.raises(StorageUnavailableError):
+        await note_outcome(world.ports, "sha256:1", "bad")
+    assert world.safety.rows["ledger"].value.tripped
+    world.audit.append = append
+    for _ in range(3):
+        await note_outcome(world.ports, "sha256:1", "bad")
+    assert [line["state"] for line in world.audit.of("breaker")] == ["tripped"]
+    await operate.reset_breaker(world.ports, by="robin")
+    await note_outcome(world.ports, "sha256:2", "bad")
+    assert [line["state"] for line in world.audit.of("breaker")] == ["tripped", "reset", "tripped"]
+
+
+async def test_resume_changes_nothing_while_the_app_setting_stops_every_write():
+    world = World()
+    await killed(world)
+    world.kill_setting = True
+    with pytest.raises(operate.NotHeldError, match="HUBWARDEN_KILL"):
+        await operate.resume(world.ports, by="kim")
+    world.kill_setting = False
+    assert (await kill_switch(world.ports)).by == "robin"
+    assert [line["on"] for line in world.audit.of("kill")] == [True]
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (Limit.KILL, "`resume`"),
+        (Limit.ERRORS, "`breaker reset`"),
+        (Limit.SHARE, "`release --rule tls-minimum`"),
+        (Limit.BUDGET, "by itself"),
+    ],
+)
+async def test_release_of_what_a_limit_holds_says_which_and_how_it_goes_on(limit, told):
+    world = World()
+    finding = Finding(HUB, "tls-minimum", "", Severity.HIGH, "d", START, START, state=State.HELD, limit=limit)
+    await world.findings.save(finding, None)
+    with pytest.raises(operate.NotHeldError) as caught:
+        await operate.release(world.ports, finding.id, by="robin")
+    assert f"a limit holds it ({limit})" in str(caught.value)
+    assert told in str(caught.value)

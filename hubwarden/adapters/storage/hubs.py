@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -11,6 +13,7 @@ from hubwarden.adapters.storage.rows import Column, Key, Shape
 from hubwarden.adapters.storage.table import Table
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.limits import Standing
+from hubwarden.domain.where import Tags
 from hubwarden.service.ports import HubRecord, Stored, SweepRecord
 
 
@@ -45,12 +48,12 @@ class TableHubs:
         async for stored in self._hubs.values(subscription.lower()):
             yield stored.value
 
-    async def standing(self, rule_id: str, watched: Callable[[HubId], bool]) -> Standing:
-        """See HubStore; one query of two short columns, whatever else the rows hold."""
+    async def standing(self, rule_id: str, counts: Callable[[HubId, Tags | None], bool]) -> Standing:
+        """See HubStore; one query of a few short columns, whatever else the rows hold."""
         looked_at, drifting = 0, set()
-        async for row in self._hubs.columns("Hub", "LookedAt", "Drifts"):
+        async for row in self._hubs.columns("Hub", "LookedAt", "Drifts", "Tags"):
             hub = HubId.parse(row["Hub"])
-            if "LookedAt" not in row or not watched(hub):
+            if "LookedAt" not in row or not counts(hub, _tags(row.get("Tags"))):
                 continue
             looked_at += 1
             if rule_id in row.get("Drifts", "").split():
@@ -68,6 +71,14 @@ class TableHubs:
         return None
 
 
+def _tags(column: str | None) -> Tags | None:
+    """The tags as the column tells them; a column that was cut, or is older than they are, tells nothing."""
+    try:
+        return None if column is None else dict(json.loads(column))
+    except ValueError:
+        return None
+
+
 def _hub_key(hub: HubId) -> Key:
     return hub.subscription, f"{hub.resource_group}|{hub.name}"
 
@@ -78,6 +89,7 @@ def _hub_columns(record: HubRecord) -> Mapping[str, Column]:
         "LookedAt": record.looked_at,
         "Verdicts": ", ".join(f"{rule}: {verdict}" for rule, verdict in record.verdicts.items()),
         "Drifts": " ".join(rule for rule, verdict in record.verdicts.items() if verdict == "drift"),
+        "Tags": None if record.tags is None else json.dumps(dict(record.tags)),
     }
 
 
