@@ -63,6 +63,8 @@ async def test_a_ledger_comes_back_as_it_was(safety):
         outcomes=(Outcome("sha256:x", NOW, "400"),),
         tripped="why",
         tripped_at=NOW,
+        tripped_told=True,
+        passed=(Slot(hub_id(), RULE, NOW, granted=True),),
         asked={RULE: Asked(RULE, hub, NOW, 40, 50)},
         released={RULE: Released(RULE, "robin", NOW, NOW, ("a", "b"))},
     )

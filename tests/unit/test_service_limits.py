@@ -634,6 +634,18 @@ async def test_what_is_exempt_counts_neither():
     assert states(world) == {State.EXEMPT: 20, State.RESOLVED: 1}
 
 
+async def test_what_code_manages_counts_neither():
+    world = World()
+    hubs, managed = fleet(world, 50, drifting=20)
+    for hub in managed:
+        world.hubs.hubs[hub].body["tags"] = {"Terraform": "yes"}
+        world.hubs.change(hub)
+    await world.sweep()
+    await world.drift(hubs[40])
+    await world.run(until=timedelta(minutes=5))
+    assert states(world) == {State.AWAITING_APPROVAL: 20, State.RESOLVED: 1}
+
+
 async def test_a_rule_that_is_turned_off_asks_nothing():
     world, _hubs, _some = await many(50, 40)
     await world.run(until=timedelta(minutes=3))
