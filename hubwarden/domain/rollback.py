@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final, cast
 
 from hubwarden.domain.jsons import ABSENT, Json, JsonObject, MaybeJson, get_at, same
+from hubwarden.domain.message import visible
 from hubwarden.domain.plan import Change, Target, change_text, shown
 from hubwarden.domain.remediation import Outcome, Remediation
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
@@ -20,6 +21,7 @@ FACET: Final[Mapping[Target, Facet]] = MappingProxyType({
     Target.DEFENDER: Facet.DEFENDER,
 })  # fmt: skip
 """Where a snapshot shows what a target holds."""
+_LONGEST: Final = 200
 _NOT_A_SETTING: Final = frozenset({"id", "name", "type"})
 
 
@@ -85,7 +87,7 @@ def shared(changes: Sequence[Change], snapshot: Snapshot) -> str | None:
             return (
                 f"{change.where} holds for other hubs too ({', '.join(others)}), and their next look would undo "
                 f"it. First set {change.rule_id} to report for all of them in the policy file; then put it back "
-                f"to {shown(change.after)} by hand"
+                f"by hand to {visible(shown(change.after), _LONGEST)} (`remediations --output json` holds it whole)"
             )
     return None
 

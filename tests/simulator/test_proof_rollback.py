@@ -26,11 +26,18 @@ from tests.simulator.proof import (
 
 ROBIN, KIM = Approver("Robin", Via.COMMAND_LINE), Approver("Kim", Via.COMMAND_LINE)
 
-BY_HAND = {
-    ("diagnostics", name): "diagnostic-settings delete --name hubwarden"
-    for name in PROOFS["diagnostics"].scenes
-    if name != "ours changed"
-} | {("defender-hub", "no solution"): "iot-solution delete", ("tls-minimum", "empty"): "empty text"}
+BY_HAND = (
+    {
+        ("diagnostics", name): "diagnostic-settings delete --name hubwarden"
+        for name in PROOFS["diagnostics"].scenes
+        if name != "ours changed"
+    }
+    | {("defender-hub", "no solution"): "iot-solution delete", ("tls-minimum", "empty"): "empty text"}
+    | {
+        ("defender-hub", name): "holds for other hubs too"
+        for name in ("disabled", "no workspace", "recommendation off", "everything at once")
+    }
+)
 """What a machine cannot put back, and what it says beforehand."""
 WHOLE = [scene for scene in SCENES if scene not in BY_HAND]
 NEW_KEYS = {"unlisted and broad": {"contractor"}, "two at once": {"contractor"}, "new keys for one": {"service"}}
