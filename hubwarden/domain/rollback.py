@@ -87,7 +87,7 @@ def shared(changes: Sequence[Change], snapshot: Snapshot) -> str | None:
             return (
                 f"{change.where} holds for other hubs too ({', '.join(others)}), and their next look would undo "
                 f"it. First set {change.rule_id} to report for all of them in the policy file; then put it back "
-                f"by hand to {visible(shown(change.after), _LONGEST)} (`remediations --output json` holds it whole)"
+                f"by hand to {visible(shown(change.after), _LONGEST)} (`remediations --output json` has it whole)"
             )
     return None
 
