@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 from collections.abc import Sequence
@@ -15,12 +14,11 @@ from hubwarden.cli import audit, limits, policy, screen, shapes
 from hubwarden.cli import rollback as undo
 from hubwarden.cli.lookup import found as _found
 from hubwarden.cli.lookup import hub_named as _hub
-from hubwarden.cli.output import Output
+from hubwarden.cli.output import ByOption, Output, OutputOption, print_json
 from hubwarden.cli.refusals import refusals_told
 from hubwarden.cli.running import TROUBLE, fail, run, words
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.finding import Finding, State
-from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.policy import ALL
 from hubwarden.service.approve import approve, reject
 from hubwarden.service.messages import SweepMessage
@@ -34,9 +32,7 @@ DRIFT: Final = 2
 
 
 _FindingId = Annotated[str, typer.Argument(metavar="FINDING", help="The id, as `findings` shows it.")]
-_Output = Annotated[Output, typer.Option(help="For people, or for programs.")]
 _Plan = Annotated[str, typer.Option(metavar="DIGEST", help="The plan, as `show` shows it.")]
-_By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the user who is signed in here.")]
 _Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with the finding.")]
 
 app = typer.Typer(
@@ -84,7 +80,7 @@ def findings(
     context: typer.Context,
     *,
     all_: Annotated[bool, typer.Option("--all", help="Also what is resolved.")] = False,
-    output: _Output = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """List the drifts, and what could not be judged.
 
@@ -94,13 +90,13 @@ def findings(
 
 
 @app.command()
-def show(context: typer.Context, finding: _FindingId, output: _Output = Output.TABLE) -> None:
+def show(context: typer.Context, finding: _FindingId, output: OutputOption = Output.TABLE) -> None:
     """Show one finding: what was seen, what happened, and the plan that waits for a word."""
     run(_show(context.obj, finding, output))
 
 
 @app.command("plan")
-def plan_(context: typer.Context, finding: _FindingId, output: _Output = Output.TABLE) -> None:
+def plan_(context: typer.Context, finding: _FindingId, output: OutputOption = Output.TABLE) -> None:
     """Read the hub now, with your own sign-in, and show what would end the drift. Nothing is written."""
     run(_plan_now(context.obj, finding, output))
 
@@ -127,14 +123,16 @@ def approve_(
     *,
     plan: _Plan = "",
     reason: _Reason = "no reason given",
-    by: _By = None,
+    by: ByOption = None,
 ) -> None:
     """Say yes to a plan, and have it carried out. Without --plan it is shown, and you are asked."""
     run(_approve(context.obj, finding, plan, reason, by))
 
 
 @app.command("reject")
-def reject_(context: typer.Context, finding: _FindingId, *, plan: _Plan, reason: _Reason, by: _By = None) -> None:
+def reject_(
+    context: typer.Context, finding: _FindingId, *, plan: _Plan, reason: _Reason, by: ByOption = None
+) -> None:
     """Say no to a plan: nothing is fixed unless the drift changes, or goes and comes back."""
     run(_reject(context.obj, finding, plan, reason, by))
 
@@ -152,7 +150,7 @@ def count(
 def remediations(
     context: typer.Context,
     hub: Annotated[str, typer.Argument(metavar="HUB", help="Its name, or its resource id; else all.")] = "",
-    output: _Output = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """List what hubwarden has written in the last 90 days, and what became of it."""
     run(_remediations(context.obj, hub, output))
@@ -164,7 +162,7 @@ def rollback(
     remediation: Annotated[str, typer.Argument(help="The id, as `remediations` shows it.")],
     *,
     reason: _Reason,
-    by: _By = None,
+    by: ByOption = None,
 ) -> None:
     """Ask that a fix be undone: the plan waits for an approval, and says what would not be as it was."""
     run(_rollback(context.obj, remediation, reason, by))
@@ -175,7 +173,7 @@ async def _findings(around: Surroundings, *, resolved: bool, output: Output) -> 
         known = await overview(service.ports, resolved=resolved)
         warnings: list[str] = (await service.on_health())["warnings"]
     if output is Output.JSON:
-        _print(shapes.of_overview(known, warnings))
+        print_json(shapes.of_overview(known, warnings))
     else:
         screen.show_overview(known)
     for warning in warnings:
@@ -193,7 +191,7 @@ async def _show(around: Surroundings, finding_id: str, output: Output) -> int:
     async with around.service() as service:
         finding = await _found(service.ports, finding_id)
     if output is Output.JSON:
-        _print(shapes.of_finding_whole(finding))
+        print_json(shapes.of_finding_whole(finding))
     else:
         screen.show_finding(finding)
     return CLEAN
@@ -203,7 +201,7 @@ async def _plan_now(around: Surroundings, finding_id: str, output: Output) -> in
     async with around.service() as service:
         made = await preview(service.ports, finding_id)
     if output is Output.JSON:
-        _print(shapes.of_preview(made))
+        print_json(shapes.of_preview(made))
     else:
         screen.show_preview(made)
     return CLEAN
@@ -270,7 +268,3 @@ async def _remediations(around: Surroundings, name: str, output: Output) -> int:
 async def _rollback(around: Surroundings, remediation_id: str, reason: str, by: str | None) -> int:
     await undo.ask(around, remediation_id, words(reason), by)
     return CLEAN
-
-
-def _print(content: JsonObject) -> None:
-    typer.echo(json.dumps(content, indent=2))

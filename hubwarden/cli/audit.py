@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from datetime import date, datetime
@@ -14,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hubwarden.cli import screen
-from hubwarden.cli.output import Output
+from hubwarden.cli.output import Output, OutputOption, print_json
 from hubwarden.cli.running import TROUBLE, run
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.audit import Head, Verdict, kind_of
@@ -39,7 +38,7 @@ def verify(
     head: Annotated[
         str, typer.Option(metavar="SEQ:HASH", help="A head noted earlier: prove that nothing was cut off since.")
     ] = "",
-    output: Annotated[Output, typer.Option(help="For people, or for programs.")] = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Check the chain, line by line, and tell its head.
 
@@ -66,7 +65,7 @@ async def _verify(around: Surroundings, since: date | None, head: str, output: O
     async with around.service() as service:
         verdict = await verify_trail(service.audit_reader, since=since, noted=noted)
     if output is Output.JSON:
-        typer.echo(json.dumps(_shape(verdict), indent=2))
+        print_json(_shape(verdict))
     else:
         _show(verdict)
     return _WHOLE if verdict.whole else TROUBLE

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from hubwarden.cli import screen
+from hubwarden.cli.output import ByOption
 from hubwarden.cli.refusals import refused
 from hubwarden.cli.running import run, words
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.service import operate
 
 
-_By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the user who is signed in here.")]
 _Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; people read it wherever something waits.")]
 
 breaker = typer.Typer(no_args_is_help=True, help="What stops all automatic fixing where fixes fail.")
@@ -28,12 +28,12 @@ def register(app: typer.Typer) -> None:
     app.add_typer(breaker, name="breaker")
 
 
-def kill(context: typer.Context, *, reason: _Reason, by: _By = None) -> None:
+def kill(context: typer.Context, *, reason: _Reason, by: ByOption = None) -> None:
     """Stop every write to Azure, automatic or approved, until `resume`. What waits is not lost."""
     run(_kill(context.obj, reason, by))
 
 
-def resume(context: typer.Context, *, by: _By = None) -> None:
+def resume(context: typer.Context, *, by: ByOption = None) -> None:
     """End what `kill` began: the work goes on."""
     run(_resume(context.obj, by))
 
@@ -43,7 +43,7 @@ def hold(
     finding: Annotated[str, typer.Argument(metavar="FINDING", help="The id, as `findings` shows it.")],
     *,
     reason: _Reason,
-    by: _By = None,
+    by: ByOption = None,
 ) -> None:
     """Let no machine touch this drift until `release`."""
     run(_hold(context.obj, finding, reason, by))
@@ -54,14 +54,14 @@ def release(
     finding: Annotated[str | None, typer.Argument(metavar="FINDING", help="What was held.")] = None,
     *,
     rule: Annotated[str | None, typer.Option(metavar="RULE", help="A rule that the share limit holds.")] = None,
-    by: _By = None,
+    by: ByOption = None,
 ) -> None:
     """End a hold of one finding, or say yes to fixing the many hubs that drift of one rule now."""
     run(_release(context.obj, finding, rule, by))
 
 
 @breaker.command("reset")
-def reset(context: typer.Context, *, by: _By = None) -> None:
+def reset(context: typer.Context, *, by: ByOption = None) -> None:
     """Let automatic fixes run again after too many have failed."""
     run(_reset(context.obj, by))
 

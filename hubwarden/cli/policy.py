@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,7 +16,7 @@ from rich.text import Text
 from detectors import RULES
 from hubwarden.cli import screen
 from hubwarden.cli.lookup import found, hub_named
-from hubwarden.cli.output import Output
+from hubwarden.cli.output import Output, OutputOption, print_json
 from hubwarden.cli.running import TROUBLE, run, words
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.domain.exemption import Exemption
@@ -31,8 +29,6 @@ from hubwarden.domain.where import ASKED, Tags
 from hubwarden.service.gate import kill_switch
 from hubwarden.service.ports import Ports
 
-
-_Output = Annotated[Output, typer.Option(help="For people, or for programs.")]
 
 app = typer.Typer(no_args_is_help=True, help="The policy file: is it right, and what does it come to?")
 
@@ -49,7 +45,7 @@ def validate(
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="Else the one that the settings name.")
     ] = None,
-    output: _Output = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Say everything that is wrong with a policy file, with its lines. Ends with 1 where anything is."""
     run(_validate(context.obj, file, output))
@@ -64,7 +60,7 @@ def explain_(
     tag: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="As if these were the hub's tags.")
     ] = None,
-    output: _Output = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Say what would happen with a drift now, rule by rule, and which line of the file says so."""
     run(_explain(context.obj, hub, rule, tag or [], output))
@@ -73,7 +69,7 @@ def explain_(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the policy file, for editors."""
-    typer.echo(json.dumps(policy_schema(RULES), indent=2))
+    print_json(policy_schema(RULES))
 
 
 def exempt(
@@ -92,7 +88,9 @@ async def _validate(around: Surroundings, file: Path | None, output: Output) -> 
     name = file or _named(around)
     policy, problems = check_policy(_text(name), RULES, today=datetime.now(UTC).date())
     if output is Output.JSON:
-        _print({"file": str(name), "usable": policy is not None, "problems": [_told(each) for each in problems]})
+        print_json(
+            {"file": str(name), "usable": policy is not None, "problems": [_told(each) for each in problems]}
+        )
     else:
         for problem in problems:
             screen.console().print(Text(screen.plain(f"{name}: {problem}")), soft_wrap=True)
@@ -113,7 +111,7 @@ async def _explain(around: Surroundings, name: str, rule: str | None, given: Seq
     pairs = [(each, ports.remediators.get(each.id)) for each in rules]
     told = list(explain(ports.policy, pairs, hub, tags, now=ports.clock.now(), lines=policy_lines(text)))
     if output is Output.JSON:
-        _print(
+        print_json(
             {
                 "hub": hub.path,
                 "tags": None if tags is None else _shown(tags),
@@ -253,7 +251,3 @@ def _told(problem: Problem) -> dict[str, Any]:
     return {
         "line": problem.line, "path": problem.path, "message": problem.message, "expired": problem.expired,
     }  # fmt: skip
-
-
-def _print(content: dict[str, Any]) -> None:
-    typer.echo(json.dumps(content, indent=2))

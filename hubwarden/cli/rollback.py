@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 from collections.abc import Sequence
 from datetime import UTC
-
-import typer
 
 from rich.table import Table
 from rich.text import Text
 
 from hubwarden.cli import screen
+from hubwarden.cli.output import print_json
 from hubwarden.cli.refusals import refused
 from hubwarden.cli.surroundings import Surroundings
 from hubwarden.domain.hub_id import HubId
@@ -49,7 +46,7 @@ def show(remediations: Sequence[Remediation]) -> None:
 
 def show_json(remediations: Sequence[Remediation]) -> None:
     """Print them for programs."""
-    typer.echo(json.dumps({"remediations": [_shape(one) for one in remediations]}, indent=2))
+    print_json({"remediations": [_shape(one) for one in remediations]})
 
 
 def _shape(one: Remediation) -> JsonObject:

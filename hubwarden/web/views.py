@@ -24,7 +24,7 @@ def request_view(ports: Ports, finding: Finding, ask: Ask, link: Link, csrf: str
     rule = next((rule for rule in ports.rules if rule.id == finding.rule_id), None)
     asked = finding.proposal if finding.proposal and ask.means(finding.proposal.digest) else None
     ruling = _ruling(finding, ask)
-    before = finding.outdated if asked else None
+    before, standing = finding.outdated if asked else None, _standing(finding, ask)
     return RequestView(
         finding_id=finding.id,
         hub_name=finding.hub.name,
@@ -44,8 +44,8 @@ def request_view(ports: Ports, finding: Finding, ask: Ask, link: Link, csrf: str
         expires_at=link.expires_at,
         csrf=csrf,
         action_url=_action(link),
-        state=_standing(finding, ask),
-        because=visible(finding.history[-1].reason, 500) if _standing(finding, ask) in _EXPLAINED else "",
+        state=standing,
+        because=visible(finding.history[-1].reason, 500) if standing in _EXPLAINED else "",
         decided_by=ruling.by if ruling else "",
         decided_at=ruling.at if ruling and ruling.by else None,
         decided_reason=ruling.reason if ruling and ruling.by else "",

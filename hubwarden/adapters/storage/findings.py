@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from hubwarden.adapters.storage.account import StorageAccount
-from hubwarden.adapters.storage.rows import Column, Key, Shape
+from hubwarden.adapters.storage.rows import Column, Key, Shape, hub_partition
 from hubwarden.adapters.storage.table import Table
 from hubwarden.domain.finding import Finding
 from hubwarden.domain.hub_id import HubId
@@ -21,7 +21,7 @@ class TableFindings:
 
     async def of_hub(self, hub: HubId) -> Sequence[Stored[Finding]]:
         """Every finding that the hub ever had."""
-        return [stored async for stored in self._table.values(_partition(hub))]
+        return [stored async for stored in self._table.values(hub_partition(hub))]
 
     async def save(self, finding: Finding, etag: str | None) -> str:
         """Write a finding read at this etag, or a new one; see Table.save."""
@@ -49,12 +49,8 @@ class TableFindings:
             yield stored.value
 
 
-def _partition(hub: HubId) -> str:
-    return f"{hub.subscription}|{hub.resource_group}|{hub.name}"
-
-
 def _key(finding: Finding) -> Key:
-    return _partition(finding.hub), finding.id
+    return hub_partition(finding.hub), finding.id
 
 
 def _columns(finding: Finding) -> Mapping[str, Column]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from hubwarden.adapters.storage.account import StorageAccount
-from hubwarden.adapters.storage.rows import Column, Key, Shape
+from hubwarden.adapters.storage.rows import Column, Key, Shape, hub_partition
 from hubwarden.adapters.storage.table import Table
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.remediation import Remediation
@@ -25,7 +25,7 @@ class TableRemediations:
 
     async def find(self, hub: HubId, remediation_id: str) -> Remediation | None:
         """See Remediations."""
-        stored = await self._table.get((_partition(hub), remediation_id))
+        stored = await self._table.get((hub_partition(hub), remediation_id))
         return None if stored is None else stored.value
 
     async def everything(self) -> AsyncIterator[Remediation]:
@@ -40,12 +40,8 @@ class TableRemediations:
             await self._table.delete(_key(remediation))
 
 
-def _partition(hub: HubId) -> str:
-    return f"{hub.subscription}|{hub.resource_group}|{hub.name}"
-
-
 def _key(remediation: Remediation) -> Key:
-    return _partition(remediation.hub), remediation.id
+    return hub_partition(remediation.hub), remediation.id
 
 
 def _columns(remediation: Remediation) -> Mapping[str, Column]:

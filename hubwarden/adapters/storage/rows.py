@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from hubwarden.domain.hub_id import HubId
 from hubwarden.service.errors import StorageRefusedError
 
 
@@ -90,6 +91,11 @@ class Shape[T]:
             )
         for index, start in enumerate(range(0, len(document), _PROPERTY)):
             yield _piece(index), document[start : start + _PROPERTY]
+
+
+def hub_partition(hub: HubId) -> str:
+    """The PartitionKey of rows of which a hub has several."""
+    return f"{hub.subscription}|{hub.resource_group}|{hub.name}"
 
 
 def _document(row: Mapping[str, Any]) -> str:
