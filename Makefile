@@ -27,11 +27,12 @@ soak: setup            ## Random drifts, faults and kills on 50 hubs; then every
 test: setup lint       ## Every check and every test
 	$(BIN)/pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
-lint: setup            ## ruff, mypy --strict, import-linter
+lint: setup            ## ruff, mypy --strict, import-linter; zizmor for the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/zizmor --offline --quiet --persona auditor .github
 
 unit: setup            ## The tests that need nothing but Python
 	$(BIN)/pytest tests/unit $(PYTEST_ARGS)
