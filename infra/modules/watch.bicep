@@ -17,6 +17,7 @@ param rules object
 @description('The policy file says `enforcement: observe`: nothing is ever written.')
 param observe bool
 
+var here = subscription().id
 var rights = loadJsonContent('../rights.json')
 var sections = map(items(rights.rules), rule => { needs: rule.value, wish: rules[?rule.key] ?? {} })
 var wishes = map(sections, one => { needs: one.needs, modes: concat([one.wish.?mode ?? 'report'], map(one.wish.?scopes ?? [], scope => scope.?mode ?? (one.wish.?mode ?? 'report'))) })
@@ -30,7 +31,7 @@ var readDataActions = reduce(map(on, rule => rule.needs.read.dataActions), [], (
 var fixActions = observe ? [] : reduce(map(fixed, rule => rule.needs.fix.actions), [], (all, some) => union(all, some))
 
 resource reader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
-  name: guid(subscription().id, appName, 'reader')
+  name: guid(here, appName, 'reader')
   properties: {
     roleName: 'hubwarden reader ${appName} ${subscription().subscriptionId}'
     description: 'What hubwarden needs to look at IoT hubs, for the rules that its policy file switches on.'
@@ -43,14 +44,12 @@ resource reader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
         notDataActions: []
       }
     ]
-    assignableScopes: [
-      subscription().id
-    ]
+    assignableScopes: [here]
   }
 }
 
 resource remediator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
-  name: guid(subscription().id, appName, 'remediator')
+  name: guid(here, appName, 'remediator')
   properties: {
     roleName: 'hubwarden remediator ${appName} ${subscription().subscriptionId}'
     description: 'What hubwarden needs beyond that to fix, for the rules that its policy file lets it fix.'
@@ -63,14 +62,12 @@ resource remediator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
         notDataActions: []
       }
     ]
-    assignableScopes: [
-      subscription().id
-    ]
+    assignableScopes: [here]
   }
 }
 
 resource readerAssignment 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(subscription().id, principalId, reader.id)
+  name: guid(here, principalId, reader.id)
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
@@ -79,7 +76,7 @@ resource readerAssignment 'Microsoft.Authorization/roleAssignments@2022-04-01' =
 }
 
 resource remediatorAssignment 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(fixActions)) {
-  name: guid(subscription().id, principalId, remediator.id)
+  name: guid(here, principalId, remediator.id)
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
