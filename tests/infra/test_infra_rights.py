@@ -1,7 +1,7 @@
 """The roles that Bicep makes of a policy file are those that the rules' metadata comes to.
 
-Bicep works them out from the policy file and infra/rights.json, Python from the rules themselves; here both are asked
-about the same policy files.
+Bicep works them out from the policy file and infra/rights.json, Python from the rules themselves; here both are
+asked about the same policy files.
 """
 
 from __future__ import annotations
@@ -217,11 +217,15 @@ ASKED = {
 }
 
 
+NOT_ASKED = {"diagnostics": ASKED["diagnostics"] | {"scopes": []}}
+TICKETED = {"tls-minimum": {"mode": "ticket"}}
+
+
 @pytest.mark.parametrize(
     ("file", "what", "instead", "rules", "observe"),
     [
         ("watch", "['approve', 'auto']", "['auto']", SCOPED, False),
-        ("watch", "['approve', 'auto']", "['approve', 'auto', 'ticket']", {"tls-minimum": {"mode": "ticket"}}, False),
+        ("watch", "['approve', 'auto']", "['ticket', 'approve', 'auto']", TICKETED, False),
         ("watch", "['off', 'false']", "['false']", {"sas-policies": {"mode": "off"}}, False),
         ("watch", "scope.?mode ??", "", SCOPED, False),
         ("watch", "observe ? [] : reduce", "reduce", {"tls-minimum": {"mode": "auto"}}, True),
@@ -234,7 +238,7 @@ ASKED = {
         ("destinations", "scope.?mode ??", "", ASKED, False),
         ("destinations", "scope.?settings.?destination ?? named", "scope.?settings.?destination", ASKED, False),
         ("destinations", "observe ? [] : map", "map", ASKED, True),
-        ("destinations", "contains(fixed, id) ?", "true ?", {"diagnostics": ASKED["diagnostics"] | {"scopes": []}}, False),
+        ("destinations", "contains(fixed, id) ?", "true ?", NOT_ASKED, False),
         ("destination", "startsWith(toLower(action), '${resourceType}/')", "true", ASKED, False),
     ],
 )  # fmt: skip
