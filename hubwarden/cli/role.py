@@ -100,13 +100,20 @@ def role(
     try:
         places = [_scope(each) for each in scope or []]
         sent = [_destination(each) for each in destination or []]
-        wish = _of_rules(rules, mode, places, sent) if policy is None else _of_policy(_read(policy), places)
-        if policy is not None and (rules is not None or mode is not None or sent):
-            raise CommandError("the policy file says rules, modes and destinations: leave those options out")
+        if policy is None:
+            wish = _of_rules(rules, mode, places, sent)
+        else:
+            _check_alone(rules, mode, sent)
+            wish = _of_policy(_read(policy), places)
         made = list(_roles(wish, name))
         typer.echo(json.dumps([body for _, body in made] if only is None else _one(made, only), indent=2))
     except CommandError as error:
         fail(error)
+
+
+def _check_alone(*others: object) -> None:
+    if any(others):
+        raise CommandError("the policy file says rules, modes and destinations: leave those options out")
 
 
 def _one(made: Sequence[tuple[Kind, Mapping[str, Any]]], only: Kind) -> Mapping[str, Any]:
@@ -127,12 +134,12 @@ def _of_rules(rules: str | None, mode: Mode | None, scopes: Sequence[str], desti
         known = ", ".join(rule.id for rule in RULES)
         raise CommandError(f"no rule {', '.join(wrong) or 'is named'}; there are: {known}")
     modes = {rule_id: {mode or Mode.REPORT} for rule_id in named}
+    if destinations and not any(rule.permissions.on_destination for rule in RULES if rule.id in named):
+        raise CommandError("none of these rules sends logs anywhere: leave --destination out")
     if not scopes:
         screen.complain(f"say with --scope where the roles can be assigned; {_NOWHERE} stands for it")
     if not destinations and mode in {Mode.APPROVE, Mode.AUTO} and any(map(_writes_to_destination, named)):
-        screen.complain(
-            "a fix takes rights on the destination of the logs too: say with --destination which it is"
-        )
+        screen.complain("a fix takes rights on the destination of the logs too: say --destination")
     return _Wish(modes, dict.fromkeys(destinations, modes), tuple(scopes) or (_NOWHERE,))
 
 

@@ -22,7 +22,8 @@ GROUP = "/providers/Microsoft.Management/managementGroups/plants"
 WORKSPACE = f"{SCOPE}/resourceGroups/logs/providers/Microsoft.OperationalInsights/workspaces/all"
 STORAGE = f"{SCOPE}/resourceGroups/cold/providers/Microsoft.Storage/storageAccounts/cold"
 MEMBERS = [
-    "Name", "IsCustom", "Description", "Actions", "NotActions", "DataActions", "NotDataActions", "AssignableScopes",
+    "Name", "IsCustom", "Description",
+    "Actions", "NotActions", "DataActions", "NotDataActions", "AssignableScopes",
 ]  # fmt: skip
 LISTKEYS = "Microsoft.Devices/IotHubs/listkeys/action"
 
@@ -103,12 +104,13 @@ def test_one_alone_can_be_given_to_az():
 
 
 def test_a_policy_file_says_modes_scopes_and_destinations(policy):
+    there = {"where": {"tags": {"env": "test"}}}
     file = policy({
-        "tls-minimum": {"scopes": [{"where": {"tags": {"env": "test"}}, "mode": "auto"}]},
+        "tls-minimum": {"scopes": [there | {"mode": "auto"}]},
         "sas-policies": {"mode": "off"},
         "diagnostics": {
             "settings": {"destination": WORKSPACE},
-            "scopes": [{"where": {"tags": {"env": "test"}}, "mode": "approve", "settings": {"destination": STORAGE}}],
+            "scopes": [there | {"mode": "approve", "settings": {"destination": STORAGE}}],
         },
     })  # fmt: skip
     looks, fixes, *sent = printed("--policy", file)
@@ -178,6 +180,7 @@ def test_a_destination_has_a_role_of_its_own():
         (("--rules", "tls-minimum", "--scope", "plants"), "--scope 'plants'"),
         (("--rules", "tls-minimum", "--scope", f"{SCOPE}/resourceGroups/g/providers/x/y/z"), "--scope"),
         (("--rules", "diagnostics", "--destination", SCOPE), "--destination"),
+        (("--rules", "tls-minimum", "--destination", WORKSPACE), "--destination"),
         (("--rules", "tls-minimum", "--scope", SUB, "--name", "x" * 125), "128"),
         (("--policy", "no-such.yaml"), "cannot be read"),
     ],
