@@ -230,3 +230,13 @@ async def test_in_report_mode_azure_itself_would_refuse_a_write():
 def test_a_role_that_allows_nothing_allows_nothing():
     """Else none of the above would show anything."""
     assert Role(()) == on_destination(LOGS, RULES, REMEDIATORS, {})
+
+
+async def test_all_subscriptions_are_found_with_the_right_to_list_them():
+    modes = {rule.id: {"report"} for rule in RULES}
+    async with azure() as sim, warden(sim, {}) as world:
+        give(sim, reader(RULES, modes, lists_subscriptions=True))
+        assert await world.hubs.subscriptions() == [SUBSCRIPTION]
+        sim.revoke(WARDEN)
+        give(sim, reader(RULES, modes))
+        assert await world.hubs.subscriptions() == []
