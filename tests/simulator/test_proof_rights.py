@@ -240,3 +240,33 @@ async def test_all_subscriptions_are_found_with_the_right_to_list_them():
         sim.revoke(WARDEN)
         give(sim, reader(RULES, modes))
         assert await world.hubs.subscriptions() == []
+
+
+def refused(sim):
+    return [entry["path"] for entry in sim.requests() if entry["status"] in {401, 403}]
+
+
+async def seen_alone(rule_id, *, but=None):
+    """What is refused where this rule alone is on, with its own roles; what it says of the hub."""
+    rules = {rule_id: {**sections({}, "report").get(rule_id, {}), "mode": "report"}} if rule_id else {}
+    async with azure() as sim, warden(sim, rules) as world:
+        sim.add_destination(EVENTS)
+        sim.add_diagnostic_setting(HUB_PATH, "to-events", {"eventHubAuthorizationRuleId": EVENTS, "logs": []})
+        add_devices(sim)
+        give_all(sim, world.policy, but=but)
+        await world.sweep()
+        await world.run()
+        look = await world.look()
+        return refused(sim), look.words
+
+
+@pytest.mark.parametrize("rule", [None, *RULES], ids=lambda rule: rule.id if rule else "none")
+async def test_each_rule_asks_for_what_it_needs_whatever_the_others_do(rule):
+    """And for nothing else: without any one of its permissions something is refused."""
+    needed = reader(RULES, {rule.id: {"report"}} if rule else {})
+    denied, words = await seen_alone(rule.id if rule else None)
+    assert denied == []
+    assert "unknown" not in words.values()
+    for action in (*needed.actions, *needed.data_actions):
+        denied, _ = await seen_alone(rule.id if rule else None, but=action)
+        assert denied, action
