@@ -245,7 +245,7 @@ class Hubwarden:
         if own != Actor():
             self._own = own  # where no token was to be had, the next event asks again
         emails = self._policy is not None and self._policy.keep_emails
-        await route_event(event, own=own, work=self._work, clock=self._clock, emails=emails)
+        await route_event(event, own=own, work=self._work, records=self._records, clock=self._clock, emails=emails)
 
     async def on_device_event(self, event: Mapping[str, Any]) -> None:
         """A hub's own event arrived: a device was created. It is kept even while the policy file is broken."""

@@ -891,7 +891,7 @@ class World:
 
     # --- what happens
     async def event(self, event):
-        await route_event(event, own=OWN, work=self.work, clock=self.clock)
+        await route_event(event, own=OWN, work=self.work, records=self.records, clock=self.clock)
 
     async def drift(self, hub=HUB, **change):
         await self.event(self.hubs.change(hub, **change))

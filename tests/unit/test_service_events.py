@@ -51,7 +51,7 @@ def shape(request):
 
 async def route(event, own=OWN):
     world = World()
-    said = await route_event(event, own=own, work=world.work, clock=world.clock)
+    said = await route_event(event, own=own, work=world.work, records=world.records, clock=world.clock)
     return said, [letter.message for letter in world.work.letters]
 
 
@@ -201,7 +201,7 @@ def odd_events(draw):
 @example(event=arm_event(claims="[" * 200_000))
 async def test_garbage_of_any_shape_never_raises_and_what_is_sent_can_be_read(event):
     world = World()
-    said = await route_event(event, own=OWN, work=world.work, clock=world.clock)
+    said = await route_event(event, own=OWN, work=world.work, records=world.records, clock=world.clock)
     assert isinstance(said, Sighting | Ignored)
     assert isinstance(said, Sighting) == bool(world.work.letters)
     for letter in world.work.letters:
