@@ -1,4 +1,4 @@
-"""What the event subscriptions let through is what the router acts on, and what is undeliverable goes where it is read."""
+"""The event subscriptions let through what the router acts on, and leave the rest where it is read back."""
 
 from __future__ import annotations
 
