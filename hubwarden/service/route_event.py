@@ -8,16 +8,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubwarden.domain.finding import Actor
+from hubwarden.service.correlation import about
 from hubwarden.service.events import Ignored, Sighting, read_event
+from hubwarden.service.invocation import HUB
 from hubwarden.service.messages import EvaluateMessage
 from hubwarden.service.ports import Clock, WorkQueue
+from hubwarden.service.telemetry import EVENTS, SILENT, Telemetry
 
 
 log = logging.getLogger(__name__)
 
 
 async def route_event(
-    event: Mapping[str, Any], *, own: Actor, work: WorkQueue, clock: Clock, emails: bool = False
+    event: Mapping[str, Any],
+    *,
+    own: Actor,
+    work: WorkQueue,
+    clock: Clock,
+    emails: bool = False,
+    telemetry: Telemetry = SILENT,
 ) -> Sighting | Ignored:
     """Send oneself a message to look at the event's hub.
 
@@ -30,12 +39,15 @@ async def route_event(
         work: where the message goes.
         clock: the time.
         emails: whether the e-mail address of who did it may be kept.
+        telemetry: who is told what became of it.
     """
     read = read_event(event, emails=emails)
+    outcome = "ignored" if isinstance(read, Ignored) else "routed"
     if isinstance(read, Sighting) and _same(read.actor, own):
-        read = Ignored(f"our own change of {read.hub}")
+        read, outcome = Ignored(f"our own change of {read.hub}"), "own"
     if isinstance(read, Ignored):
         log.info("event %s ignored: %s", str(event.get("id"))[:100], read.reason)
+        telemetry.count(EVENTS, outcome=outcome)
         return read
     now = clock.now()
     message = EvaluateMessage(
@@ -47,8 +59,11 @@ async def route_event(
         deleted=read.deleted,
     )
     await work.send(message)
-    log.info("event %s: %s by %s, will look at %s", str(event.get("id"))[:100], read.operation, read.actor,
-             read.hub)  # fmt: skip
+    telemetry.count(EVENTS, outcome=outcome)
+    telemetry.mark(HUB, read.hub.path)
+    with about(hub=read.hub, actor=read.actor):
+        log.info("event %s: %s by %s, will look at %s", str(event.get("id"))[:100], read.operation,
+                 read.actor.object_id or read.actor.app_id or "somebody unknown", read.hub)  # fmt: skip
     return read
 
 
