@@ -33,6 +33,7 @@ HEAVY = (
     "azure.storage.queue",
     "azure.storage.blob",
     "jwt",
+    "opentelemetry",
 )
 
 
