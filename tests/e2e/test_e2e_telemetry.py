@@ -6,8 +6,6 @@ One event leads to a fix and its proof; a second hub waits for an approval; a th
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import re
 
 from pathlib import Path
@@ -100,8 +98,6 @@ async def story(tmp_path_factory):
         async with Watched(tmp_path_factory.mktemp("watched"), ingestion) as stack:
             told = Story(stack, ingestion)
             await told.tell()
-            if where := os.environ.get("KEEP_ENVELOPES"):
-                Path(where).write_text(json.dumps(ingestion.envelopes, indent=1))
             yield told
 
 
@@ -143,7 +139,7 @@ async def test_what_happened_is_in_the_metrics(story):
     assert sum(value for value, a in metrics["hubwarden.fixes"] if a["outcome"] == "proven") == 1
     assert (1, {"outcome": "routed"}) in metrics["hubwarden.events"]
     assert any(a == {"outcome": "own"} for _, a in metrics["hubwarden.events"])
-    (took, attributes), = metrics["hubwarden.time_to_fix"]
+    ((took, attributes),) = metrics["hubwarden.time_to_fix"]
     assert (attributes, 0 < took < 60) == ({"rule": "tls-minimum"}, True)
     assert {a["rule"] for _, a in metrics["hubwarden.time_to_detect"]} == {"tls-minimum"}
     kinds = {(a["kind"], a["outcome"]) for _, a in metrics["hubwarden.arm_calls"]}
@@ -169,9 +165,7 @@ async def test_a_gauge_is_sent_once_a_sweep_and_not_for_ever(story):
 async def test_log_records_carry_the_fields_of_their_work(story):
     hub = hub_path("watched").lower()
     finding = await story.finding("watched")
-    moved = [
-        fields for text, fields in story.ingestion.logs if "→ resolved" in text and fields.get("rule_id")
-    ]
+    moved = [fields for text, fields in story.ingestion.logs if "→ resolved" in text and fields.get("rule_id")]
     assert any(
         fields["finding_id"] == finding.id
         and fields["rule_id"] == "tls-minimum"
@@ -184,7 +178,11 @@ async def test_log_records_carry_the_fields_of_their_work(story):
     assert routed["actor"] == SOMEBODY.client_id or re.fullmatch(r"[0-9a-f-]{36}", routed["actor"])
     operations = {span.operation for span in story.ingestion.spans if span.hub == hub}
     assert routed["trace_id"] in operations
-    ours = [fields for _, fields in story.ingestion.logs if fields.get("logger_name", "").startswith("hubwarden.service")]
+    ours = [
+        fields
+        for _, fields in story.ingestion.logs
+        if fields.get("logger_name", "").startswith("hubwarden.service")
+    ]
     assert ours
     assert all(fields.get("invocation_id") for fields in ours)
     of_the_local_host = "invocation"
