@@ -51,6 +51,10 @@ def _trace(value: Any) -> str | None:
     return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 
+def _is_none(trace: str | None) -> bool:
+    return trace is None
+
+
 _TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -60,8 +64,8 @@ class _Work(BaseModel):
     v: Literal[1] = 1
     attempt: int = Field(0, ge=0, le=1000)
     """How often this work has already been put off."""
-    trace: Annotated[str | None, BeforeValidator(_trace)] = None
-    """The W3C ``traceparent`` of what asked for it, while that is traced."""
+    trace: Annotated[str | None, BeforeValidator(_trace)] = Field(None, exclude_if=_is_none)
+    """The W3C ``traceparent`` of what asked for it; without one, the message is written without the field."""
 
 
 class _Message(_Work):
@@ -175,11 +179,6 @@ _NAMES: Final = frozenset(name for model in _QUEUES for name in (model.__name__,
 def queue_of(message: Message) -> Queue:
     """The queue that a message belongs on."""
     return _QUEUES[type(message)]
-
-
-def text_of(message: Message) -> str:
-    """The message as it is sent. One that is not traced looks as it did before messages could be."""
-    return message.model_dump_json(exclude=None if message.trace else {"trace"})
 
 
 def parse(queue: Queue, text: str) -> Message:

@@ -7,7 +7,7 @@ import logging
 from datetime import timedelta
 from typing import Final
 
-from hubwarden.service.messages import Message, queue_of, text_of
+from hubwarden.service.messages import Message, queue_of
 from hubwarden.service.ports import Ports
 
 
@@ -26,7 +26,7 @@ async def put_off(
     """
     if message.attempt >= TRIES:
         log.error("gave up on a message of %s after %d tries: %s", queue_of(message), TRIES, error)
-        await ports.work.send_to_poison(queue_of(message), text_of(message))
+        await ports.work.send_to_poison(queue_of(message), message.model_dump_json())
         return
     delay = max(backoff(message.attempt), retry_after or timedelta(0))
     log.warning("%s; trying again in %d s (try %d)", error, delay.total_seconds(), message.attempt + 1)

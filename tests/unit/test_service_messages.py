@@ -28,7 +28,6 @@ from hubwarden.service.messages import (
     VerifyMessage,
     parse,
     queue_of,
-    text_of,
 )
 from hubwarden.service.ports import SweepRecord
 from hubwarden.service.put_off import TRIES, backoff, put_off
@@ -130,7 +129,7 @@ async def test_what_was_put_off_too_often_goes_to_the_poison_queue(message):
     world = World()
     await put_off(world.ports, message, TransientError("busy"))
     assert not world.work.letters
-    assert world.work.poison == [(Queue.EVALUATE, text_of(message))]
+    assert world.work.poison == [(Queue.EVALUATE, message.model_dump_json())]
 
 
 # --- bury

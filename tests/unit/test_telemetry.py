@@ -45,7 +45,7 @@ from hubwarden.service.errors import (
     TransientError,
 )
 from hubwarden.service.expire import expire
-from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, TurnMessage, parse, text_of
+from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, TurnMessage, parse
 from hubwarden.service.telemetry import METRICS, SILENT, Kind
 from hubwarden.service.totals import Totals
 from tests.unit.fakes import HUB, OWN, RULES, SUB, World, arm_event, ask, hub_id, policy
@@ -462,7 +462,7 @@ async def test_the_span_of_a_message_belongs_to_its_trace_and_links_to_the_hosts
     service, _ = composed(GOOD)
     with trace.use_span(trace.NonRecordingSpan(host := context_of("c" * 32))):
         message = RemediateMessage(hub=HUB.path, attempt=3, trace=PARENT)
-        await service.on_message(Queue.REMEDIATE, text_of(message), "invocation-1")
+        await service.on_message(Queue.REMEDIATE, message.model_dump_json(), "invocation-1")
     span = told.finished("remediate")
     assert f"{span.context.trace_id:032x}" == "a" * 32
     assert f"{span.parent.span_id:016x}" == "b" * 16
@@ -553,7 +553,7 @@ BEFORE = {
 def test_messages_of_the_version_before_are_read(queue):
     message = parse(queue, json.dumps(BEFORE[queue]))
     assert message.trace is None
-    assert json.loads(text_of(message)) == BEFORE[queue]
+    assert json.loads(message.model_dump_json()) == BEFORE[queue]
 
 
 @pytest.mark.parametrize("nonsense", ["", "00-zz", 7, [], {}, f"01-{'a' * 32}-{'b' * 16}-01", PARENT.upper()])
@@ -646,7 +646,7 @@ async def test_nobodys_name_or_address_is_in_logs_spans_or_metrics(composed, tol
     await service.on_event(event | {"id": "late"}, "third")
     await run(service, world)
     lost = EvaluateMessage(hub=HUB.path, asked_at=world.clock.now(), cause="c", actor=NAMED, attempt=12)
-    await service.on_poison(Queue.EVALUATE, text_of(lost))
+    await service.on_poison(Queue.EVALUATE, lost.model_dump_json())
     assert any("Robin" in str(finding.deeds) for finding in world.findings.all), "it is kept where it belongs"
     said = [text for _, text in records] + [str(vars(record)) for record, _ in records if not record.args]
     said += [str(known(record)) for record, _ in records]

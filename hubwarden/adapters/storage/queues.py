@@ -13,7 +13,7 @@ from azure.core.exceptions import ResourceNotFoundError
 
 from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.failures import creating, reported
-from hubwarden.service.messages import Message, Queue, queue_of, text_of
+from hubwarden.service.messages import Message, Queue, queue_of
 from hubwarden.service.telemetry import SILENT, Telemetry
 
 
@@ -36,7 +36,7 @@ class QueueWork:
         """Put the message on its queue. A delay below nothing is none, one above 7 days is 7 days."""
         delay = min(max(delay, timedelta(0)), LONGEST_DELAY)
         message = message.model_copy(update={"trace": self._telemetry.traceparent or message.trace})
-        await self._put(queue_of(message).value, text_of(message), delay)
+        await self._put(queue_of(message).value, message.model_dump_json(), delay)
 
     async def send_to_poison(self, queue: Queue, text: str) -> None:
         """Put a text that is no message onto the queue's poison queue, unchanged."""
