@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from hubwarden.domain.finding import Actor
 from hubwarden.service.correlation import about
+from hubwarden.service.errors import StorageRefusedError
 from hubwarden.service.events import Ignored, Nearby, Sighting, read_event
 from hubwarden.service.invocation import HUB
 from hubwarden.service.messages import EvaluateMessage
@@ -103,8 +104,13 @@ async def _look_around(read: Nearby, work: WorkQueue, records: HubStore, now: da
         async with at_once:
             await work.send(message, delay=_SETTLES + timedelta(seconds=number // _A_SECOND))
 
-    known = [record.hub async for record in records.of_subscription(read.subscription)]
-    concerned = [hub.path for hub in known if read.concerns(hub)]
+    concerned: list[str] = []
+    try:
+        async for record in records.of_subscription(read.subscription):
+            if read.concerns(record.hub):
+                concerned.append(record.hub.path)
+    except StorageRefusedError as error:  # it will be no better when the event comes again
+        log.error("some hubs are left to the sweep: %s", error)  # noqa: TRY400 - the message says it all
     await asyncio.gather(*(ask(path, number) for number, path in enumerate(concerned)))
     return len(concerned)
 
