@@ -108,7 +108,7 @@ async def _look_around(read: Nearby, work: WorkQueue, records: HubStore, now: da
     try:
         async for record in records.of_subscription(read.subscription):
             if read.concerns(record.hub):
-                concerned.append(record.hub.path)
+                concerned.append(record.hub.path)  # noqa: PERF401 - those before a failure count
     except StorageRefusedError as error:  # it will be no better when the event comes again
         log.error("some hubs are left to the sweep: %s", error)  # noqa: TRY400 - the message says it all
     await asyncio.gather(*(ask(path, number) for number, path in enumerate(concerned)))
