@@ -12,6 +12,7 @@ import azure.functions as func
 
 from hubwarden.bootstrap import Hubwarden
 from hubwarden.service.messages import Queue
+from hubwarden.web.poison import burials, text_of
 from hubwarden.web.triggers import approvals
 
 
@@ -23,6 +24,7 @@ app = func.FunctionApp()
 # A wrong setting ends the start, with its name: no message is taken that could not be worked on.
 hubwarden = Hubwarden(os.environ)
 app.register_functions(approvals(hubwarden))
+app.register_functions(burials(hubwarden))
 
 
 @app.event_grid_trigger(arg_name="event")
@@ -43,76 +45,46 @@ async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding
     await hubwarden.on_sweep()
 
 
+@app.timer_trigger(arg_name="timer", schedule="30 7,22,37,52 * * * *", use_monitor=True)
+async def dead_letters(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding wants it
+    """Read back the events that Event Grid could not deliver, between two sweeps of the usual schedule."""
+    await hubwarden.on_dead_letters()
+
+
 @app.queue_trigger(arg_name="msg", queue_name=Queue.EVALUATE.value, connection="AzureWebJobsStorage")
 async def evaluate(msg: func.QueueMessage) -> None:
     """Look at one hub."""
-    await hubwarden.on_message(Queue.EVALUATE, _text(msg))
+    await hubwarden.on_message(Queue.EVALUATE, text_of(msg))
 
 
 @app.queue_trigger(arg_name="msg", queue_name=Queue.REMEDIATE.value, connection="AzureWebJobsStorage")
 async def remediate(msg: func.QueueMessage) -> None:
     """Fix what is approved on one hub."""
-    await hubwarden.on_message(Queue.REMEDIATE, _text(msg))
+    await hubwarden.on_message(Queue.REMEDIATE, text_of(msg))
 
 
 @app.queue_trigger(arg_name="msg", queue_name=Queue.VERIFY.value, connection="AzureWebJobsStorage")
 async def verify(msg: func.QueueMessage) -> None:
     """See whether a fix has taken."""
-    await hubwarden.on_message(Queue.VERIFY, _text(msg))
+    await hubwarden.on_message(Queue.VERIFY, text_of(msg))
 
 
 @app.queue_trigger(arg_name="msg", queue_name=Queue.CENSUS.value, connection="AzureWebJobsStorage")
 async def census(msg: func.QueueMessage) -> None:
     """Go on counting the devices of one hub."""
-    await hubwarden.on_message(Queue.CENSUS, _text(msg))
+    await hubwarden.on_message(Queue.CENSUS, text_of(msg))
 
 
 @app.queue_trigger(arg_name="msg", queue_name=Queue.TICKETS.value, connection="AzureWebJobsStorage")
 async def settle(msg: func.QueueMessage) -> None:
     """Tell the ticket system what it could not take before."""
-    await hubwarden.on_message(Queue.TICKETS, _text(msg))
+    await hubwarden.on_message(Queue.TICKETS, text_of(msg))
 
 
 @app.queue_trigger(arg_name="msg", queue_name=Queue.NOTIFY.value, connection="AzureWebJobsStorage")
 async def notify(msg: func.QueueMessage) -> None:
     """Send what waits for one channel."""
-    await hubwarden.on_message(Queue.NOTIFY, _text(msg))
-
-
-@app.queue_trigger(arg_name="msg", queue_name=f"{Queue.EVALUATE}-poison", connection="AzureWebJobsStorage")
-async def evaluate_poison(msg: func.QueueMessage) -> None:
-    """Keep what could not be evaluated."""
-    await hubwarden.on_poison(Queue.EVALUATE, _text(msg))
-
-
-@app.queue_trigger(arg_name="msg", queue_name=f"{Queue.REMEDIATE}-poison", connection="AzureWebJobsStorage")
-async def remediate_poison(msg: func.QueueMessage) -> None:
-    """Keep what could not be remediated."""
-    await hubwarden.on_poison(Queue.REMEDIATE, _text(msg))
-
-
-@app.queue_trigger(arg_name="msg", queue_name=f"{Queue.VERIFY}-poison", connection="AzureWebJobsStorage")
-async def verify_poison(msg: func.QueueMessage) -> None:
-    """Keep what could not be verified."""
-    await hubwarden.on_poison(Queue.VERIFY, _text(msg))
-
-
-@app.queue_trigger(arg_name="msg", queue_name=f"{Queue.CENSUS}-poison", connection="AzureWebJobsStorage")
-async def census_poison(msg: func.QueueMessage) -> None:
-    """Keep what could not be counted."""
-    await hubwarden.on_poison(Queue.CENSUS, _text(msg))
-
-
-@app.queue_trigger(arg_name="msg", queue_name=f"{Queue.TICKETS}-poison", connection="AzureWebJobsStorage")
-async def settle_poison(msg: func.QueueMessage) -> None:
-    """Keep what could not be settled."""
-    await hubwarden.on_poison(Queue.TICKETS, _text(msg))
-
-
-@app.queue_trigger(arg_name="msg", queue_name=f"{Queue.NOTIFY}-poison", connection="AzureWebJobsStorage")
-async def notify_poison(msg: func.QueueMessage) -> None:
-    """Keep what could not be sent."""
-    await hubwarden.on_poison(Queue.NOTIFY, _text(msg))
+    await hubwarden.on_message(Queue.NOTIFY, text_of(msg))
 
 
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
@@ -135,7 +107,3 @@ def _plain(event: Any) -> dict[str, Any]:
         "time": time.isoformat() if time else None,
         "data": event.get_json(),
     }
-
-
-def _text(message: func.QueueMessage) -> str:
-    return message.get_body().decode("utf-8", errors="replace")

@@ -22,6 +22,7 @@ from hubwarden.adapters.notify.make import make_channels
 from hubwarden.adapters.policy_file import PolicyFile
 from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.audit import BlobAudit
+from hubwarden.adapters.storage.dead_letters import BlobDeadLetters
 from hubwarden.adapters.storage.findings import TableFindings
 from hubwarden.adapters.storage.graveyard import BlobGraveyard
 from hubwarden.adapters.storage.hubs import TableHubs
@@ -46,6 +47,7 @@ from hubwarden.domain.targets import Tickets
 from hubwarden.service.advice import advice
 from hubwarden.service.bury import bury
 from hubwarden.service.census import census
+from hubwarden.service.dead_letters import read_back
 from hubwarden.service.desk import settle_late
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
@@ -74,6 +76,7 @@ from hubwarden.service.ports import (
     AuditTrail,
     Channel,
     Clock,
+    DeadLetters,
     FindingStore,
     Graveyard,
     HubPort,
@@ -90,7 +93,7 @@ from hubwarden.service.ports import (
     WorkQueue,
 )
 from hubwarden.service.remediate import remediate
-from hubwarden.service.route_device_event import read_device_event, route_device_event
+from hubwarden.service.route_device_event import OF_HUBS, read_device_event, route_device_event
 from hubwarden.service.route_event import route_event
 from hubwarden.service.snapshots import forget_old
 from hubwarden.service.sweep import sweep
@@ -145,6 +148,7 @@ class Hubwarden:
         audit: AuditTrail | None = None,
         audit_reader: AuditReader | None = None,
         graveyard: Graveyard | None = None,
+        dead_letters: DeadLetters | None = None,
         lists: Lists | None = None,
         tickets: TicketSystem | None = None,
         remediations: Remediations | None = None,
@@ -173,6 +177,7 @@ class Hubwarden:
         self._audit = audit or BlobAudit(account, self._clock)
         self.audit_reader: AuditReader = audit_reader or BlobTrail(account)
         self._graveyard = graveyard or BlobGraveyard(account, self._clock)
+        self._dead_letters = dead_letters or BlobDeadLetters(account)
         self._lists = lists or BlobLists(account)
         self._remediations = remediations or TableRemediations(account)
         self._env, self._given_tickets, self._given_channels = env, tickets, channels
@@ -247,7 +252,7 @@ class Hubwarden:
         if own != Actor():
             self._own = own  # where no token was to be had, the next event asks again
         emails = self._policy is not None and self._policy.keep_emails
-        await route_event(event, own=own, work=self._work, clock=self._clock, emails=emails)
+        await route_event(event, own=own, work=self._work, records=self._records, clock=self._clock, emails=emails)
 
     async def on_device_event(self, event: Mapping[str, Any]) -> None:
         """A hub's own event arrived: a device was created. It is kept even while the policy file is broken."""
@@ -262,6 +267,19 @@ class Hubwarden:
             clock=self._clock,
             grace=await self._grace(read_device_event(event)),
         )
+
+    async def on_dead_letters(self) -> None:
+        """It is time to read back what Event Grid could not deliver. The policy file may be broken meanwhile."""
+        await self._refresh()
+        await read_back(self._dead_letters, route=self._route, audit=self._audit)
+
+    async def _route(self, event: Mapping[str, Any]) -> None:
+        """An event goes the way of its kind, as the event subscriptions send it."""
+        kind = event.get("eventType") or event.get("type")
+        if isinstance(kind, str) and kind.startswith(OF_HUBS):
+            await self.on_device_event(event)
+        else:
+            await self.on_event(event)
 
     async def on_sweep(self) -> None:
         """It is time for a sweep."""
@@ -344,6 +362,7 @@ class Hubwarden:
             outbox=self._outbox if self._channels else None,
             safety=self._safety,
             kill=await read_kill(self._safety, self._clock, setting=self.settings.kill),
+            dead_letters=self._dead_letters,
         )
 
     @property

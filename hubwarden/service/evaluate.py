@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _SOMEBODY_LOOKS: Final = timedelta(seconds=2)
 _GONE_FOR: Final = timedelta(seconds=30)
+_TAKES_EFFECT: Final = timedelta(minutes=30)
+"""A change shows on the hub within so long."""
 _IN_TRANSITION: Final = timedelta(seconds=15)
 
 
@@ -50,7 +52,7 @@ async def evaluate(ports: Ports, message: EvaluateMessage) -> Look | None:
         return None
     try:
         snapshot = await observe(ports, hub, record.value)
-        look = await reconcile(ports, snapshot, Cause(message.cause, message.actor, message.changed_at))
+        look = await reconcile(ports, snapshot, await _cause(ports, message, record.value))
     except TransientError as error:
         await _release(ports, record)
         await put_off(ports, message, error, retry_after=error.retry_after)
@@ -246,6 +248,18 @@ async def _claim_look(ports: Ports, message: EvaluateMessage) -> Stored[HubRecor
         return None
 
 
+async def _cause(ports: Ports, message: EvaluateMessage, record: HubRecord) -> Cause:
+    """What made us look. Of a change that was looked at long ago, nothing is that shows only now.
+
+    It is told late, as dead letters are; a drift that was found meanwhile may well be its own.
+    """
+    changed_at, seen = message.changed_at, record.looked_at
+    if changed_at is None or seen is None or seen - changed_at < _TAKES_EFFECT:
+        return Cause(message.cause, message.actor, changed_at)
+    await _blame(ports, message)
+    return Cause(message.cause, None, changed_at)
+
+
 async def _blame(ports: Ports, message: EvaluateMessage) -> None:
     """Enter who made a drift that a sweep has seen before the event of the change came."""
     actor, at = message.actor, message.changed_at
@@ -294,6 +308,8 @@ async def _release(ports: Ports, record: Stored[HubRecord]) -> None:
 def _noted(record: HubRecord, message: EvaluateMessage) -> HubRecord:
     """Keep who wrote the hub last, so that verify can tell an overtaken fix from one without effect."""
     changed_at = message.changed_at
-    if changed_at is None or (record.written_at is not None and record.written_at >= changed_at):
+    if changed_at is None or message.actor is None:
+        return record
+    if record.written_at is not None and record.written_at >= changed_at:
         return record
     return replace(record, written_by=message.actor, written_at=changed_at)

@@ -55,8 +55,9 @@ class EvaluateMessage(_Message):
     asked_at: AwareDatetime
     cause: str
     actor: Actor | None = None
+    """Who changed the hub, as its event says; None where it was not the hub itself that changed."""
     changed_at: AwareDatetime | None = None
-    """When the actor's change happened, as its event says."""
+    """When the change happened, to the hub or to what it depends on, as its event says."""
     deleted: bool = False
     """Whether an event says that the hub was deleted."""
 

@@ -466,6 +466,49 @@ class Graveyard(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A file of events that Event Grid could not deliver, as it was listed. ``at`` is when it was written, UTC."""
+
+    name: str
+    size: int
+    at: datetime
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterCount:
+    """How many dead letters there are: those that wait, since when, and those that nobody can read."""
+
+    waiting: int = 0
+    since: datetime | None = None
+    set_aside: int = 0
+
+
+class DeadLetters(Protocol):
+    """Where Event Grid leaves what it could not deliver. Every method raises StorageUnavailableError."""
+
+    async def waiting(self, most: int) -> Sequence[DeadLetter]:
+        """The oldest that wait, oldest first; none where there is no such place."""
+        ...
+
+    async def count(self) -> DeadLetterCount:
+        """How many there are."""
+        ...
+
+    async def read(self, letter: DeadLetter) -> bytes | None:
+        """What it holds; None where it is gone, or is not as it was listed."""
+        ...
+
+    async def remove(self, letter: DeadLetter) -> None:
+        """Drop it; nothing happens where it is gone, or is not as it was listed."""
+        ...
+
+    async def set_aside(self, letter: DeadLetter, reason: str) -> None:
+        """Let it lie, marked with the reason, so that it waits no more; otherwise as remove."""
+        ...
+
+
 class TicketSystem(Protocol):
     """Where tickets live. The key is the finding's id.
 

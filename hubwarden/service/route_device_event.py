@@ -18,7 +18,9 @@ from hubwarden.service.ports import Clock, HubRecord, HubStore, WorkQueue
 
 log = logging.getLogger(__name__)
 
-CREATED: Final = "Microsoft.Devices.DeviceCreated"
+OF_HUBS: Final = "Microsoft.Devices."
+"""The types of the hubs' own events begin so."""
+CREATED: Final = f"{OF_HUBS}DeviceCreated"
 DEVICE_CREATED: Final = f"event {CREATED}"
 """The cause of the look that counts new devices."""
 _LONGEST: Final = 4
