@@ -24,6 +24,7 @@ import hubwarden.adapters
 
 from hubwarden.adapters.azure.cloud import CLOUDS
 from hubwarden.adapters.ncrontab import next_due
+from hubwarden.adapters.references import unresolved
 from hubwarden.adapters.storage.rows import Shape
 from hubwarden.bootstrap import Hubwarden
 from hubwarden.service.events import OPERATIONS
@@ -84,13 +85,13 @@ class Code:
     queues: frozenset[str]
     containers: frozenset[str]
 
-    def bindings(self, field: str) -> dict[str, str]:
-        """The functions that have this field in a binding, and what it says."""
-        return {name: b[field] for name, all_ in self.functions.items() for b in all_ if field in b}
+    def bindings(self, field: str) -> frozenset[str]:
+        """What this field says in any binding."""
+        return frozenset(b[field] for bindings in self.functions.values() for b in bindings if field in b)
 
     def triggered_by(self, kind: str) -> frozenset[str]:
         """The functions with this type of trigger."""
-        return frozenset(name for name, type_ in self.bindings("type").items() if type_ == kind)
+        return frozenset(n for n, bindings in self.functions.items() if any(b["type"] == kind for b in bindings))
 
 
 def code() -> Code:
@@ -114,7 +115,7 @@ def app_settings(root: Path, said: Code) -> Iterator[str]:
     """Does Bicep give what is read, and nothing else?"""
     given = settings_given(root).keys()
     named = set(re.findall(r"%(\w+)%", json.dumps(said.functions)))
-    connections = {f"{name}__queueServiceUri" for name in said.bindings("connection").values()}
+    connections = {f"{name}__queueServiceUri" for name in said.bindings("connection")}
     wanted = (said.read - NOT_IN_BICEP.keys()) | named | connections
     yield from _each(wanted - given, "{} is read, and app.bicep does not give it")
     yield from _each(given - wanted - BY_OTHERS.keys(), "{} in app.bicep is read by nobody")
@@ -167,7 +168,7 @@ def host_json(root: Path, said: Code) -> Iterator[str]:
     if host["extensions"]["queues"]["messageEncoding"] != "none":
         yield "host.json encodes messages; the code writes and reads them as they are"
     prefix = host["extensions"]["http"]["routePrefix"]
-    routes = {f"/{prefix}/{route}".replace("//", "/") for route in said.bindings("route").values()}
+    routes = {f"/{prefix}/{route}".replace("//", "/") for route in said.bindings("route")}
     excluded = evaluate(root / "infra/main.bicep", "authExcludedPaths")
     yield from _each(set(excluded) - routes - {_EVENTS}, "authExcludedPaths has {}, where no function answers")
     if _EVENTS not in excluded:
@@ -221,17 +222,18 @@ def readme(root: Path, said: Code) -> Iterator[str]:
 
 
 def secrets(root: Path, said: Code) -> Iterator[str]:
-    """Does each Key Vault reference lead to a secret that the hooks make?"""
-    for name, value in settings_given(root).items():
-        if not str(value).startswith("@Microsoft.KeyVault("):
-            continue
-        secret = re.search(r"secrets/([a-z-]+)\)$", value)
-        for hook in ("postprovision.sh", "postprovision.ps1"):
-            if secret is None or secret[1] not in (root / "infra/hooks" / hook).read_text(encoding="utf-8"):
-                yield f"{name} is {value}, and {hook} makes no such secret"
+    """Are the keys Key Vault references that the app knows as such, and do the hooks make their secrets?"""
+    given = settings_given(root)
     for name in sorted(name for name in said.read if name.endswith("_KEYS")):
-        if not Settings.read({name: settings_given(root).get(name, "")}).warnings:
-            yield f"{name} is no Key Vault reference that the app would know, were it not resolved"
+        value = str(given.get(name, ""))
+        secret = re.search(r"secrets/([a-z-]+)\)$", value)
+        if unresolved(name, value) is None or secret is None:
+            yield f"{name} is {value}, which is no Key Vault reference"
+            continue
+        for hook in ("postprovision.sh", "postprovision.ps1"):
+            made = (root / "infra/hooks" / hook).read_text(encoding="utf-8")
+            if re.search(rf"(?<![\w-]){secret[1]}(?![\w-])", made) is None:
+                yield f"{name} is {value}, and {hook} makes no such secret"
 
 
 def clouds(root: Path, said: Code) -> Iterator[str]:

@@ -44,7 +44,8 @@ FAULTS = {
         "app_settings", APP, "  AZURE_CLIENT_ID: identityClientId\n", "", "BY_OTHERS has AZURE_CLIENT_ID",
     ),
     "the sample forgets a setting": (
-        "local_settings", SAMPLE, '"HUBWARDEN_KILL": "0",', "", "HUBWARDEN_KILL is not in local.settings.sample.json",
+        "local_settings", SAMPLE, '"HUBWARDEN_KILL": "0",', "",
+        "HUBWARDEN_KILL is not in local.settings.sample.json",
     ),
     "the sample invents a setting": (
         "local_settings", SAMPLE, '"HUBWARDEN_KILL"', '"HUBWARDEN_STOP": "", "HUBWARDEN_KILL"',
@@ -117,7 +118,7 @@ FAULTS = {
         "IotHubs/write'\n  'Microsoft.Devices/IotHubs/listkeys/action'\n",
         "Event Grid sends microsoft.devices/iothubs/listkeys/action",
     ),
-    "the README forgets a setting": ("readme", "README.md", "`HUBWARDEN_KILL`", "`KILL`", "have no HUBWARDEN_KILL"),
+    "the README forgets a setting": ("readme", "README.md", "`HUBWARDEN_KILL`", "`K`", "have no HUBWARDEN_KILL"),
     "the README invents a setting": (
         "readme", "README.md", "| `SWEEP_SCHEDULE`", "| `HUBWARDEN_NONE`, `SWEEP_SCHEDULE`",
         "have HUBWARDEN_NONE, which nobody reads",
@@ -126,11 +127,12 @@ FAULTS = {
         "secrets", APP, "secrets/webhook-keys)", "secrets/webhook-key)", "postprovision.sh makes no such secret",
     ),
     "a reference that the app would take for a key": (
-        "secrets", APP, "@Microsoft.KeyVault(SecretUri=${vaultEndpoint}secrets/webhook-keys)", "@Vault(x)",
-        "HUBWARDEN_WEBHOOK_KEYS is no Key Vault reference",
+        "secrets", APP, "@Microsoft.KeyVault(SecretUri=${vaultEndpoint}secrets/webhook-keys)", "x",
+        "HUBWARDEN_WEBHOOK_KEYS is x, which is no Key Vault reference",
     ),
     "a hook makes another secret": (
-        "secrets", "infra/hooks/postprovision.ps1", "approval-keys", "approval-key", "postprovision.ps1 makes no such",
+        "secrets", "infra/hooks/postprovision.ps1", "approval-keys", "approval-key",
+        "postprovision.ps1 makes no such secret",
     ),
     "telemetry of the host and of the worker": (
         "host_json", "host.json", '"telemetryMode": "OpenTelemetry"', '"telemetryMode": "ApplicationInsights"',
