@@ -95,9 +95,12 @@ def package(folder):
             if fnmatch.fnmatch(name, pattern.rstrip("/")) or (place / name).as_posix() == pattern.rstrip("/")
         }
 
-    shutil.copytree(ROOT, folder, ignore=ignored)
-    (folder / "policy.yaml").write_text(POLICY)
-    return folder
+    app = folder / "wwwroot"
+    shutil.copytree(ROOT, app, ignore=ignored)
+    (app / "policy.yaml").write_text(POLICY)
+    # The host is run from where nothing of the project is to be found but itself.
+    (folder / "local").symlink_to(ROOT / "local")
+    return app
 
 
 class Deployed:
@@ -123,7 +126,7 @@ class Deployed:
                 ),
                 *("--parent-pid", str(os.getpid())),
             ],
-            cwd=ROOT,
+            cwd=folder.parent,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -201,7 +204,7 @@ def provision(service):
 
 @pytest.fixture(scope="module")
 def app(service, tmp_path_factory):
-    app = Deployed(package(tmp_path_factory.mktemp("package") / "wwwroot"), service)
+    app = Deployed(package(tmp_path_factory.mktemp("package")), service)
     yield app
     if app.process.poll() is None:
         app.end()
