@@ -67,7 +67,7 @@ def local_values(service):
         "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": "false",
         "OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID": IDENTITY,
         "SWEEP_SCHEDULE": "0 */15 * * * *",
-        "HUBWARDEN_POLICY": "policy.yaml",
+        "HUBWARDEN_POLICY": settings_given(ROOT)["HUBWARDEN_POLICY"],
         "HUBWARDEN_CLOUD": "custom",
         "HUBWARDEN_ARM_ENDPOINT": arm,
         "HUBWARDEN_ARM_AUDIENCE": service.simulator["audience"],
@@ -95,9 +95,11 @@ def package(folder):
             if fnmatch.fnmatch(name, pattern.rstrip("/")) or (place / name).as_posix() == pattern.rstrip("/")
         }
 
+    policy = settings_given(ROOT)["HUBWARDEN_POLICY"]
+    assert not ignored(ROOT, [policy]), "the policy file would not be deployed"
     app = folder / "wwwroot"
     shutil.copytree(ROOT, app, ignore=ignored)
-    (app / "policy.yaml").write_text(POLICY)
+    (app / policy).write_text(POLICY)
     # The host is run from where nothing of the project is to be found but itself.
     (folder / "local").symlink_to(ROOT / "local")
     return app
