@@ -62,7 +62,7 @@ async def read_back(letters: DeadLetters, *, route: Route, audit: AuditTrail) ->
             break
         await _one(letters, letter, route, audit, done)
     done.more = done.more or len(waiting) > LETTERS
-    if waiting:
+    if done.letters:
         log.warning(
             "Event Grid could not deliver %d event(s) in %d dead letter(s), which are read back now: %s%s",
             done.events, done.letters, _told(done.reasons), "; more wait for the next run" if done.more else "",

@@ -67,7 +67,7 @@ async def health(
     waiting = [finding async for finding in findings.waiting()]
     untold = [waiting async for waiting in outbox.troubled()] if outbox else []
     held = [finding async for finding in findings.limited()]
-    undelivered = await dead_letters.count() if dead_letters else DeadLetterCount()
+    undelivered = await _undelivered(dead_letters)
     return {
         "ready": not_ready is None,
         "reason": not_ready,
@@ -97,6 +97,14 @@ async def health(
         },
         "queues": dict(depths),
     }  # fmt: skip
+
+
+async def _undelivered(dead_letters: DeadLetters | None) -> DeadLetterCount | str:
+    """How many dead letters there are, or why that cannot be read: whoever asks may have no right on them."""
+    try:
+        return await dead_letters.count() if dead_letters else DeadLetterCount()
+    except StorageUnavailableError as error:
+        return str(error)
 
 
 async def _ledger(safety: SafetyStore | None) -> Ledger | str:
@@ -142,7 +150,10 @@ def _of_queues(depths: Mapping[str, int]) -> Iterator[str]:
             yield f"{depth} message(s) that nobody could use wait in {name}"
 
 
-def _of_dead_letters(count: DeadLetterCount) -> Iterator[str]:
+def _of_dead_letters(count: DeadLetterCount | str) -> Iterator[str]:
+    if isinstance(count, str):
+        yield f"whether Event Grid could not deliver events is not known: {count}"
+        return
     if count.waiting:
         yield (
             f"{count.waiting} file(s) of events that Event Grid could not deliver wait to be read back, the first "

@@ -311,6 +311,13 @@ async def test_health_warns_of_dead_letters(composed):
     assert any("1 dead letter(s) cannot be read" in w for w in warnings)
 
 
+async def test_health_is_there_without_a_right_on_dead_letters(composed):
+    service, world = composed(GOOD)
+    world.dead_letters.down = True
+    warnings = (await service.on_health())["warnings"]
+    assert any("could not deliver events is not known: container hubwarden-deadletters" in w for w in warnings)
+
+
 async def test_our_own_events_are_dropped_and_the_token_is_asked_for_once(composed):
     credential = FakeCredential()
     service, world = composed(GOOD, credential=credential)

@@ -166,7 +166,7 @@ async def test_an_object_alone_is_one_event():
     assert asked(world) == [HUB.name]
 
 
-async def test_a_letter_that_goes_meanwhile_is_no_harm():
+async def test_a_letter_that_goes_meanwhile_is_no_harm(caplog):
     world = World()
     name = world.dead_letters.leave([arm_event()])
     waiting = await world.dead_letters.waiting(5)
@@ -179,6 +179,7 @@ async def test_a_letter_that_goes_meanwhile_is_no_harm():
     done = await read(world)
     assert (done.letters, done.events) == (0, 0)
     assert not world.audit.lines
+    assert not caplog.records
 
 
 async def test_storage_that_is_down_leaves_everything_for_the_next_run():
