@@ -1,5 +1,5 @@
 # What the hooks share. Sourced; whoever does it sets `hook` first.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034,SC2154 # `hook` comes from there, and `root` is used there
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
 

@@ -7,6 +7,7 @@
 # HUBWARDEN_DEVICE_EVENT_HUBS    ids of hubs, with spaces between, of which new devices are looked at within seconds.
 set -eu
 hook=postdeploy
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname -- "$0")/common.sh"
 
 for name in AZURE_SUBSCRIPTION_ID AZURE_LOCATION AZURE_RESOURCE_GROUP AZURE_FUNCTION_NAME AZURE_STORAGE_ACCOUNT HUBWARDEN_APP_NAME; do
@@ -67,7 +68,7 @@ for source in $sources $hubs; do
         *)
             az eventgrid system-topic list --subscription "$subscription" \
                 --query "[].[id, source, identity.principalId]" --output tsv >>"$scratch/topics" ||
-                stop "the system topics of subscription $subscription could not be listed (az says why above), so nothing was subscribed to events. Run 'azd hooks run $hook' when that is mended."
+                stop "the system topics of subscription $subscription could not be listed (az says why above; is the provider Microsoft.EventGrid registered there?), so nothing was subscribed to events. Run 'azd hooks run $hook' when that is mended."
             seen="$seen $subscription"
             ;;
     esac
@@ -79,7 +80,9 @@ for source in $sources $hubs; do
     topic=$(printf '%s' "$match" | cut -f 1)
     case $(printf '%s' "$match" | cut -f 2) in
         '' | None)
-            stop "$source has the system topic $topic already, which has no identity to leave undeliverable events with, so nothing was subscribed to events. Give it one: az eventgrid system-topic update --ids $topic --identity systemassigned"
+            group=$(printf '%s' "$topic" | cut -d / -f 5)
+            name=$(printf '%s' "$topic" | cut -d / -f 9)
+            stop "$source has the system topic $topic already, which has no identity to leave undeliverable events with, so nothing was subscribed to events. Give it one: az eventgrid system-topic update --subscription $subscription --resource-group $group --name $name --identity systemassigned"
             ;;
     esac
     say "$source has a system topic already, which is used: $topic"
@@ -87,6 +90,9 @@ for source in $sources $hubs; do
 done
 
 # shellcheck disable=SC2086 # lists of words
+ids=$(json $subscriptions)
+# shellcheck disable=SC2086
+hub_ids=$(json $hubs)
 cat >"$scratch/parameters.json" <<END
 {
   "\$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentParameters.json#",
@@ -97,8 +103,8 @@ cat >"$scratch/parameters.json" <<END
     "resourceGroupName": {"value": "$AZURE_RESOURCE_GROUP"},
     "functionAppName": {"value": "$AZURE_FUNCTION_NAME"},
     "storageAccountName": {"value": "$AZURE_STORAGE_ACCOUNT"},
-    "subscriptionIds": {"value": $(json $subscriptions)},
-    "deviceEventHubs": {"value": $(json $hubs)},
+    "subscriptionIds": {"value": $ids},
+    "deviceEventHubs": {"value": $hub_ids},
     "existingSystemTopics": {"value": {$topics}}
   }
 }

@@ -4,6 +4,7 @@
 # 2. Where the policy file watches a management group: gives the app its roles on that.
 set -eu
 hook=postprovision
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname -- "$0")/common.sh"
 
 need AZURE_SUBSCRIPTION_ID

@@ -7,6 +7,7 @@
 # Nothing of a hub is touched. If you stop 'azd down' after this, the app runs on but sees no hub: 'azd up' mends that.
 set -eu
 hook=predown
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname -- "$0")/common.sh"
 
 if [ -z "${HUBWARDEN_APP_NAME:-}" ]; then
@@ -30,7 +31,7 @@ failed() {
   - $1"
 }
 
-# whole ID: without what Windows' az puts at a line's end
+# events_of SUBSCRIPTION
 events_of() {
     az eventgrid system-topic list --subscription "$1" --query "[].[id, name, resourceGroup]" --output tsv >"$scratch/topics" || {
         failed "event subscriptions in $1: the system topics could not be listed"
@@ -66,6 +67,7 @@ events_of() {
     done <"$scratch/topics"
 }
 
+# group_of SUBSCRIPTION
 group_of() {
     exists=$(az group exists --name "rg-$app-events" --subscription "$1") || {
         failed "the resource group rg-$app-events of $1: whether it is there is not known"
@@ -108,43 +110,49 @@ roles_of() {
         }
         say "deleted the role assignment $id."
     done <"$scratch/assignments"
-    az role definition list --custom-role-only true --scope "$scope" --query "[?contains(roleName, '$app')].name" --output tsv >"$scratch/roles" || {
+    # shellcheck disable=SC2016 # the filter is named so
+    az rest --method get --url "$scope/providers/Microsoft.Authorization/roleDefinitions" \
+        --url-parameters 'api-version=2022-04-01' '$filter=atScopeAndBelow()' \
+        --query "value[?contains(properties.roleName, '$app')].id" --output tsv >"$scratch/roles" || {
         failed "custom roles in $scope: they could not be listed"
         return
     }
-    while read -r role; do
-        az role definition delete --custom-role-only true --name "$role" --scope "$scope" --output none </dev/null || {
-            failed "the custom role $role of $scope"
+    while read -r id; do
+        az rest --method delete --url "$id?api-version=2022-04-01" --output none </dev/null || {
+            failed "the custom role $id"
             continue
         }
-        say "deleted the custom role $role of $scope."
+        say "deleted the custom role $id."
     done <"$scratch/roles"
 }
 
-done=
+# First, for its roles are seen from the subscriptions below it too.
+if [ -n "${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
+    group="/providers/Microsoft.Management/managementGroups/$HUBWARDEN_MANAGEMENT_GROUP"
+    roles_of "$group" --scope "$group"
+fi
+
+seen=
 for id in $AZURE_SUBSCRIPTION_ID ${HUBWARDEN_SUBSCRIPTIONS:-} ${HUBWARDEN_EVENT_SUBSCRIPTIONS:-} ${HUBWARDEN_ROLE_SUBSCRIPTIONS:-}; do
     id=$(lower "$id")
-    case " $done " in
+    case " $seen " in
         *" $id "*) continue ;;
     esac
-    done="$done $id"
+    seen="$seen $id"
     events_of "$id"
     group_of "$id"
     roles_of "/subscriptions/$id" --all --subscription "$id"
 done
 for hub in ${HUBWARDEN_DEVICE_EVENT_HUBS:-}; do
     id=$(lower "$(printf '%s' "$hub" | cut -d / -f 3)")
-    case " $done " in
+    case " $seen " in
         *" $id "*) continue ;;
     esac
-    done="$done $id"
+    seen="$seen $id"
     events_of "$id"
 done
-if [ -n "${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
-    group="/providers/Microsoft.Management/managementGroups/$HUBWARDEN_MANAGEMENT_GROUP"
-    roles_of "$group" --scope "$group"
-fi
 
-[ -z "$left" ] || stop "these are still there, and 'azd down' was not begun:$left
+[ -z "$left" ] ||
+    stop "these are still there, and 'azd down' was not begun:$left
 Delete them, or mend what is in the way, then run 'azd down' again."
 say "nothing of the service is left outside its resource group."

@@ -3,6 +3,7 @@
 # every rule in `report`. Bicep gives rights by that file, and the app reads the same one.
 set -eu
 hook=preprovision
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname -- "$0")/common.sh"
 
 policy="$root/policy.yaml"
