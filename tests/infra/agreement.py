@@ -27,7 +27,6 @@ from hubwarden.adapters.ncrontab import next_due
 from hubwarden.adapters.references import unresolved
 from hubwarden.adapters.storage.rows import Shape
 from hubwarden.bootstrap import Hubwarden
-from hubwarden.service.events import OPERATIONS
 from hubwarden.service.messages import Queue
 from hubwarden.settings import Settings
 from tests.infra.bicep_values import evaluate
@@ -145,10 +144,6 @@ def storage_names(root: Path, said: Code) -> Iterator[str]:
         yield from _each(set(given) - wanted, f"{array} has {{}}, which the code does not know")
         if len(set(given)) < len(given):
             yield f"{array} has a name twice"
-    told = re.findall(r"blobContainerName: '([^']+)'", _bicep(root))
-    yield from _each(set(told) - said.containers, "dead letters go to {}, where nobody looks")
-    if not told:
-        yield "dead letters go nowhere"
 
 
 def runtime(root: Path, said: Code) -> Iterator[str]:
@@ -204,14 +199,6 @@ def function_names(root: Path, said: Code) -> Iterator[str]:
     yield from _each((subscribed - takers) & said.functions.keys(), "{} is subscribed, and takes no events")
 
 
-def operations(root: Path, said: Code) -> Iterator[str]:
-    """Are the operations that wake the app those that it makes something of?"""
-    given = {name.lower() for name in evaluate(root / "infra/modules/azureEvents.bicep", "operations")}
-    known = {name.lower() for name in OPERATIONS}
-    yield from _each(known - given, "the router knows {}, and Event Grid is not told to send it")
-    yield from _each(given - known, "Event Grid sends {}, which the router does not know")
-
-
 def readme(root: Path, said: Code) -> Iterator[str]:
     """Does the README's table list each setting?"""
     _, _, rest = (root / "README.md").read_text(encoding="utf-8").partition("\n## Settings\n")
@@ -249,7 +236,6 @@ QUESTIONS: Final = (
     runtime,
     host_json,
     function_names,
-    operations,
     readme,
     secrets,
     clouds,

@@ -68,10 +68,6 @@ FAULTS = {
     "a container is misspelt": (
         "storage_names", STORAGE, "'hubwarden-lists'", "'hubwarden-list'", "containerNames has no hubwarden-lists",
     ),
-    "dead letters go elsewhere": (
-        "storage_names", "infra/modules/eventSubscription.bicep", "'hubwarden-deadletters'", "'deadletters'",
-        "dead letters go to deadletters, where nobody looks",
-    ),
     "another Python": ("runtime", ".python-version", "3.13", "3.14", "and .python-version says 3.14"),
     "another Python there": ("runtime", APP, "version: '3.13'", "version: '3.12'", "'version': '3.12'"),
     "another prefix of routes": (
@@ -108,15 +104,6 @@ FAULTS = {
     ),
     "a function that is not there is kept warm": (
         "function_names", APP, "'function:evaluate'", "'function:evaluates'", "infra/ names evaluates",
-    ),
-    "an operation is not sent": (
-        "operations", AZURE_EVENTS, "  'Microsoft.Authorization/locks/delete'\n", "",
-        "the router knows microsoft.authorization/locks/delete",
-    ),
-    "an operation too many is sent": (
-        "operations", AZURE_EVENTS, "IotHubs/write'\n",
-        "IotHubs/write'\n  'Microsoft.Devices/IotHubs/listkeys/action'\n",
-        "Event Grid sends microsoft.devices/iothubs/listkeys/action",
     ),
     "the README forgets a setting": ("readme", "README.md", "`HUBWARDEN_KILL`", "`K`", "have no HUBWARDEN_KILL"),
     "the README invents a setting": (
