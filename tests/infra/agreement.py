@@ -51,6 +51,7 @@ BY_OTHERS: Final = {
 NOT_IN_BICEP: Final = {
     "AzureWebJobsStorage": "a connection string: for a workstation only",
     "AzureWebJobsStorage__accountName": "short for the addresses, which Bicep gives in full: clouds differ",
+    "PYTHON_ENABLE_OPENTELEMETRY": "the worker's other switch, for exporters of one's own",
     "WEBSITE_AUTH_ENABLED": "the platform sets it",
     "WEBSITE_HOSTNAME": "the platform sets it",
 }
@@ -126,7 +127,7 @@ def app_settings(root: Path, said: Code) -> Iterator[str]:
 def local_settings(root: Path, said: Code) -> Iterator[str]:
     """Has the sample each setting of the app, with its default, and no other?"""
     sample = json.loads((root / "local.settings.sample.json").read_text(encoding="utf-8"))["Values"]
-    ours = {name for name in settings_given(root) if name in said.read and "__" not in name}
+    ours = {name for name in said.read & settings_given(root).keys() - BY_OTHERS.keys() if "__" not in name}
     wanted = ours | set(re.findall(r"%(\w+)%", json.dumps(said.functions))) | LOCAL_ONLY.keys()
     yield from _each(wanted - sample.keys(), "{} is not in local.settings.sample.json")
     yield from _each(sample.keys() - wanted, "{} in local.settings.sample.json is no setting of the app")

@@ -177,7 +177,7 @@ def test_a_new_setting_in_bicep_and_in_the_code_is_missed_in_the_sample(code, co
     app = copy / APP
     app.write_text(app.read_text().replace("  HUBWARDEN_KILL:", "  HUBWARDEN_NEW: ''\n  HUBWARDEN_KILL:"))
     changed = dataclasses.replace(code, read=code.read | {"HUBWARDEN_NEW"})
-    assert list(agreement.app_settings(copy, changed)) == []
+    assert not [line for line in agreement.app_settings(copy, changed) if "HUBWARDEN_NEW" in line]
     assert list(agreement.local_settings(copy, changed)) == ["HUBWARDEN_NEW is not in local.settings.sample.json"]
 
 
