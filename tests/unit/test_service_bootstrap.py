@@ -208,6 +208,7 @@ async def test_no_warnings_where_nothing_is_wrong(composed):
 
 
 async def test_a_key_that_is_a_reference_closes_its_way_and_health_and_the_log_say_so(composed, caplog):
+    caplog.set_level(logging.WARNING, "hubwarden.bootstrap")  # the command line turns it down
     reference = "@Microsoft.KeyVault(SecretUri=https://kv.vault.azure.net/secrets/approval-keys)"
     service, _ = composed(GOOD, HUBWARDEN_APPROVAL_KEYS=reference, HUBWARDEN_PUBLIC_URL="https://app.example")
     await service.on_sweep()
