@@ -175,6 +175,10 @@ class Stack:
             host.kill()
             await host.wait()
 
+    async def end_hosts(self) -> None:
+        """SIGTERM: every instance ends as when it is scaled in."""
+        await asyncio.gather(*map(_end, self._hosts))
+
     async def host_ended(self) -> int:
         """Wait until the first host is gone; how it ended, as asyncio's processes tell."""
         return await self._hosts[0].wait()

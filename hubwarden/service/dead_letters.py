@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hubwarden.domain.jsons import Json
-from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
+from hubwarden.service.errors import StaleWriteError, StorageRefusedError, StorageUnavailableError
 from hubwarden.service.ports import AuditTrail, DeadLetter, DeadLetters
 
 
@@ -80,7 +80,7 @@ async def _one(letters: DeadLetters, letter: DeadLetter, route: Route, audit: Au
         for event in events:
             await route(event)
             reasons[_reason(event)] += 1
-    except StaleWriteError as error:
+    except (StaleWriteError, StorageRefusedError) as error:  # as for a live event, which would come again
         log.warning("the dead letter %s is left for the next run: %s", letter.name, error)
         done.put_off += 1
         return

@@ -16,7 +16,7 @@ from hubwarden.domain.snapshot import Facet, Snapshot, Unread
 from hubwarden.service.census import census_settings, start_count
 from hubwarden.service.desk import settle_ticket
 from hubwarden.service.errors import HubGoneError, StaleWriteError, TransientError
-from hubwarden.service.ledger import move
+from hubwarden.service.ledger import detected, move
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, VerifyMessage
 from hubwarden.service.observe import busy, observe, policies_known, wanted
 from hubwarden.service.planning import told_who
@@ -216,7 +216,7 @@ async def bury_hub(ports: Ports, hub: HubId, why: str) -> None:
         if stored.value.state is State.RESOLVED:
             settled.append(await settle_ticket(ports, stored))
         else:
-            settled.append(await move(ports, stored, Event.CLEARED, why))
+            settled.append(await move(ports, stored, Event.CLEARED, why, gone=True))
     if not any(stored.value.ticket_due for stored in settled):
         await ports.records.forget(hub)
     log.info("%s: %s", hub, why)
@@ -272,6 +272,7 @@ async def _blame(ports: Ports, message: EvaluateMessage) -> None:
             blamed = told_who(replace(finding, actor=actor, changed_at=at).blaming(actor, at), finding)
             with suppress(StaleWriteError):  # whoever wrote it has looked again
                 saved = Stored(blamed, await ports.findings.save(blamed, stored.etag))
+                detected(ports, blamed, at)
                 await settle_ticket(ports, saved, news=True)
 
 
@@ -292,9 +293,9 @@ async def _report_overwritten(ports: Ports, record: HubRecord, written_at: datet
             }
             await ports.audit.append("overwritten", {**details, "finding": stored.value.id})
             log.error(
-                "%s: %s changed it at %s, between our read and our write: that change may be lost, check the hub",
+                "%s: somebody changed it at %s, between our read and our write: that change may be lost, check "
+                "the hub; the audit trail says who",
                 record.hub,
-                by,
                 written_at,
             )
 

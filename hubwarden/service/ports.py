@@ -22,6 +22,7 @@ from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.where import Tags
 from hubwarden.service.messages import Message, Queue
+from hubwarden.service.telemetry import SILENT, Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -685,6 +686,7 @@ class Ports:
     channels: Mapping[str, Channel] = field(default_factory=dict)
     kill_setting: bool = False
     """Whether the kill switch is on by an app setting."""
+    telemetry: Telemetry = SILENT
 
     def rule(self, rule_id: str) -> Rule:
         """The rule of this id, which exists."""

@@ -10,9 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from hubwarden.domain.finding import Actor
+from hubwarden.service.correlation import about
+from hubwarden.service.errors import StorageRefusedError
 from hubwarden.service.events import Ignored, Nearby, Sighting, read_event
+from hubwarden.service.invocation import HUB
 from hubwarden.service.messages import EvaluateMessage
 from hubwarden.service.ports import Clock, HubStore, WorkQueue
+from hubwarden.service.telemetry import EVENTS, SILENT, Telemetry
 
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,7 @@ async def route_event(
     records: HubStore,
     clock: Clock,
     emails: bool = False,
+    telemetry: Telemetry = SILENT,
 ) -> Sighting | Nearby | Ignored:
     """Send oneself a message to look at the event's hub, or at each known hub that may depend on what changed.
 
@@ -47,21 +52,34 @@ async def route_event(
         records: which hubs are known.
         clock: the time.
         emails: whether the e-mail address of who did it may be kept.
+        telemetry: who is told what became of it.
     """
     read = read_event(event, emails=emails)
+    outcome = "ignored" if isinstance(read, Ignored) else "routed"
     if not isinstance(read, Ignored) and _same(read.actor, own):
         read = Ignored(f"our own change of {read.hub if isinstance(read, Sighting) else read.operation}")
+        outcome = "own"
     name = str(event.get("id"))[:100]
     match read:
         case Ignored():
             log.info("event %s ignored: %s", name, read.reason)
         case Sighting():
             await work.send(_look(read, clock.now()))
-            log.info("event %s: %s by %s, will look at %s", name, read.operation, read.actor, read.hub)
+            telemetry.mark(HUB, read.hub.path)
+            with about(hub=read.hub, actor=read.actor):
+                log.info("event %s: %s by %s, will look at %s", name, read.operation, _who(read.actor), read.hub)
         case Nearby():
             number = await _look_around(read, work, records, clock.now())
-            log.info("event %s: %s by %s, will look at %d known hub(s)", name, read.operation, read.actor, number)
+            with about(actor=read.actor):
+                log.info("event %s: %s by %s, will look at %d known hub(s)", name, read.operation,
+                         _who(read.actor), number)  # fmt: skip
+    telemetry.count(EVENTS, outcome=outcome)
     return read
+
+
+def _who(actor: Actor) -> str:
+    """For the log, which holds nobody's name."""
+    return actor.object_id or actor.app_id or "somebody unknown"
 
 
 def _look(read: Sighting, now: datetime) -> EvaluateMessage:
@@ -86,8 +104,13 @@ async def _look_around(read: Nearby, work: WorkQueue, records: HubStore, now: da
         async with at_once:
             await work.send(message, delay=_SETTLES + timedelta(seconds=number // _A_SECOND))
 
-    known = [record.hub async for record in records.of_subscription(read.subscription)]
-    concerned = [hub.path for hub in known if read.concerns(hub)]
+    concerned: list[str] = []
+    try:
+        async for record in records.of_subscription(read.subscription):
+            if read.concerns(record.hub):
+                concerned.append(record.hub.path)  # noqa: PERF401 - those before a failure count
+    except StorageRefusedError as error:  # it will be no better when the event comes again
+        log.error("some hubs are left to the sweep: %s", error)  # noqa: TRY400 - the message says it all
     await asyncio.gather(*(ask(path, number) for number, path in enumerate(concerned)))
     return len(concerned)
 

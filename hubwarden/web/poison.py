@@ -24,7 +24,7 @@ POISON: Final = (
 class Burying(Protocol):
     """Who keeps it."""
 
-    async def on_poison(self, queue: Queue, text: str) -> None:
+    async def on_poison(self, queue: Queue, text: str, invocation: str = "") -> None:
         """Keep a text from the queue's poison queue."""
         ...
 
@@ -40,9 +40,9 @@ def burials(service: Burying) -> func.Blueprint:
     return triggers
 
 
-def _keeper(service: Burying, queue: Queue) -> Callable[[func.QueueMessage], Awaitable[None]]:
-    async def keep(msg: func.QueueMessage) -> None:
-        await service.on_poison(queue, text_of(msg))
+def _keeper(service: Burying, queue: Queue) -> Callable[[func.QueueMessage, func.Context], Awaitable[None]]:
+    async def keep(msg: func.QueueMessage, context: func.Context) -> None:
+        await service.on_poison(queue, text_of(msg), context.invocation_id)
 
     return keep
 

@@ -32,6 +32,7 @@ HEAVY = (
     "azure.storage.queue",
     "azure.storage.blob",
     "jwt",
+    "opentelemetry",
 )
 
 

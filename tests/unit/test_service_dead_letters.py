@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hubwarden.domain.finding import State
 from hubwarden.service import dead_letters
 from hubwarden.service.dead_letters import read_back
-from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
+from hubwarden.service.errors import StaleWriteError, StorageRefusedError, StorageUnavailableError
 from hubwarden.service.messages import EvaluateMessage
 from tests.unit.fakes import HUB, OWN, SOMEBODY, Killed, World, arm_event, hub_id
 from tests.unit.test_service_device_events import created
@@ -211,14 +211,15 @@ async def test_without_an_audit_line_nothing_is_removed():
     assert world.dead_letters.blobs
 
 
-async def test_a_race_leaves_the_letter_and_the_others_are_read():
+@pytest.mark.parametrize("error", [StaleWriteError("five times"), StorageRefusedError("one row is broken")])
+async def test_a_race_or_one_broken_row_leaves_the_letter_and_the_others_are_read(error):
     world = World()
     first = world.dead_letters.leave([created()])
     world.dead_letters.leave([arm_event()])
 
     async def route(event):
         if event["eventType"] == created()["eventType"]:
-            raise StaleWriteError("somebody was faster, five times")
+            raise error
         await world.event(event)
 
     assert (await read(world, route)).put_off == 1

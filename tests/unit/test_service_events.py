@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hubwarden.domain.finding import Actor, State
 from hubwarden.domain.hub_id import HubId
+from hubwarden.service.errors import StorageRefusedError
 from hubwarden.service.events import OPERATIONS, Ignored, Nearby, Sighting, read_event
 from hubwarden.service.messages import parse
 from hubwarden.service.ports import HubRecord
@@ -149,6 +150,19 @@ async def test_a_large_subscription_is_looked_at_bit_by_bit():
     _, sent = await near(SOLUTION, known=known)
     assert {message.hub_id for message, _ in sent} == set(known)
     assert max(delay for _, delay in sent) == timedelta(seconds=10 + 24)
+
+
+async def test_one_row_that_cannot_be_read_hides_no_hub_before_it_and_fails_no_event(caplog):
+    world = World()
+
+    async def broken(_subscription):
+        yield HubRecord(HUB)
+        raise StorageRefusedError("table hubwardenhubs: a row cannot be read")
+
+    world.records.of_subscription = broken
+    await world.event(arm_event(resourceUri=SOLUTION))
+    assert [message.hub for message, _ in world.work.sent] == [HUB.path]
+    assert "some hubs are left to the sweep: table hubwardenhubs" in caplog.text
 
 
 async def test_a_burst_of_changes_to_a_solution_costs_one_look_at_each_hub():
