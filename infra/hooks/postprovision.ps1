@@ -1,0 +1,67 @@
+# Makes the vault's secrets and a management group's roles: the twin of postprovision.sh, which says more.
+$ErrorActionPreference = 'Stop'
+$hook = 'postprovision'
+. (Join-Path $PSScriptRoot 'common.ps1')
+
+Need 'AZURE_SUBSCRIPTION_ID'
+Need 'AZURE_KEY_VAULT'
+Need-Az
+
+$tries = [int]((Get-Setting 'HUBWARDEN_HOOK_TRIES') ?? 30)
+$pause = [int]((Get-Setting 'HUBWARDEN_HOOK_PAUSE') ?? 10)
+$scratch = New-Scratch
+
+# A new right to the vault takes minutes to arrive; a closed network never opens by waiting.
+function Test-Secret([string] $secret) {
+    for ($left = $tries; ; ) {
+        $found = az keyvault secret list --vault-name $env:AZURE_KEY_VAULT --subscription $env:AZURE_SUBSCRIPTION_ID `
+            --query "[?name=='$secret'].name" --output tsv 2>"$scratch/error"
+        if (-not $LASTEXITCODE) {
+            return [bool]$found
+        }
+        if (Select-String -Quiet -Pattern 'ForbiddenByConnection|ForbiddenByFirewall' -Path "$scratch/error") {
+            Stop-Hook "the vault $env:AZURE_KEY_VAULT is closed to this machine, so the secret $secret was not made. Set ALLOWED_IP_ADDRESS to your address ('azd env set'), provision again, or run 'azd hooks run $hook' inside the network."
+        }
+        $left--
+        if ($left -le 0) {
+            [Console]::Error.WriteLine((Get-Content -Raw "$scratch/error"))
+            Stop-Hook "the vault $env:AZURE_KEY_VAULT could not be read, so the secret $secret was not made, and the app takes no approvals over HTTP. You need the role Key Vault Secrets Officer on it (AZURE_PRINCIPAL_ID gets it); then run 'azd hooks run $hook'."
+        }
+        Say "waiting for the right to the vault's secrets to arrive ($left tries left)."
+        Start-Sleep -Seconds $pause
+    }
+}
+
+try {
+    foreach ($secret in 'approval-keys', 'webhook-keys') {
+        if (Test-Secret $secret) {
+            Say "the secret $secret is there and stays as it is."
+            continue
+        }
+        $key = [Convert]::ToBase64String([Security.Cryptography.RandomNumberGenerator]::GetBytes(48))
+        [IO.File]::WriteAllText("$scratch/key", $key)
+        az keyvault secret set --vault-name $env:AZURE_KEY_VAULT --subscription $env:AZURE_SUBSCRIPTION_ID `
+            --name $secret --file "$scratch/key" --encoding utf-8 --output none
+        if ($LASTEXITCODE) {
+            Stop-Hook "the secret $secret was not made (az says why above). Run 'azd hooks run $hook' when that is mended."
+        }
+        Remove-Item "$scratch/key"
+        Say "made the secret $secret."
+    }
+
+    if ($env:HUBWARDEN_MANAGEMENT_GROUP) {
+        Need 'AZURE_LOCATION'
+        Need 'HUBWARDEN_APP_NAME'
+        Need 'HUBWARDEN_IDENTITY_PRINCIPAL_ID'
+        az deployment mg create --management-group-id $env:HUBWARDEN_MANAGEMENT_GROUP --location $env:AZURE_LOCATION `
+            --name $env:HUBWARDEN_APP_NAME --template-file "$root/infra/management-group.bicep" `
+            --parameters "principalId=$env:HUBWARDEN_IDENTITY_PRINCIPAL_ID" "appName=$env:HUBWARDEN_APP_NAME" --output none
+        if ($LASTEXITCODE) {
+            Stop-Hook "the app has no rights on the management group $env:HUBWARDEN_MANAGEMENT_GROUP (az says why above), so it sees no hub there. Run 'azd hooks run $hook' when that is mended."
+        }
+        Say "the app has its roles on the management group $env:HUBWARDEN_MANAGEMENT_GROUP."
+    }
+}
+finally {
+    Remove-Item -Recurse -Force $scratch
+}

@@ -1,0 +1,62 @@
+#!/bin/sh
+# 1. Makes the vault's secrets `approval-keys` and `webhook-keys` where they are missing: 48 random bytes each, which
+#    are never printed and never on a command line. What is there stays: to change keys, see docs/approvals.md.
+# 2. Where the policy file watches a management group: gives the app its roles on that.
+set -eu
+hook=postprovision
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname -- "$0")/common.sh"
+
+need AZURE_SUBSCRIPTION_ID
+need AZURE_KEY_VAULT
+need_az
+
+tries=${HUBWARDEN_HOOK_TRIES:-30}
+pause=${HUBWARDEN_HOOK_PAUSE:-10}
+scratch=$(umask 077 && mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# A new right to the vault takes minutes to arrive; a closed network never opens by waiting.
+present() {
+    left=$tries
+    until found=$(az keyvault secret list --vault-name "$AZURE_KEY_VAULT" --subscription "$AZURE_SUBSCRIPTION_ID" \
+        --query "[?name=='$1'].name" --output tsv 2>"$scratch/error"); do
+        if grep -q 'ForbiddenByConnection\|ForbiddenByFirewall' "$scratch/error"; then
+            stop "the vault $AZURE_KEY_VAULT is closed to this machine, so the secret $1 was not made. Set ALLOWED_IP_ADDRESS to your address ('azd env set'), provision again, or run 'azd hooks run $hook' inside the network."
+        fi
+        left=$((left - 1))
+        if [ "$left" -le 0 ]; then
+            cat "$scratch/error" >&2
+            stop "the vault $AZURE_KEY_VAULT could not be read, so the secret $1 was not made, and the app takes no approvals over HTTP. You need the role Key Vault Secrets Officer on it (AZURE_PRINCIPAL_ID gets it); then run 'azd hooks run $hook'."
+        fi
+        say "waiting for the right to the vault's secrets to arrive ($left tries left)."
+        sleep "$pause"
+    done
+    [ -n "$found" ]
+}
+
+for secret in approval-keys webhook-keys; do
+    if present "$secret"; then
+        say "the secret $secret is there and stays as it is."
+        continue
+    fi
+    (umask 077 && head -c 48 /dev/urandom | base64 | tr -d '\n' >"$scratch/key")
+    [ "$(wc -c <"$scratch/key")" -eq 64 ] || stop "no random bytes could be had, so the secret $secret was not made."
+    az keyvault secret set --vault-name "$AZURE_KEY_VAULT" --subscription "$AZURE_SUBSCRIPTION_ID" \
+        --name "$secret" --file "$scratch/key" --encoding utf-8 --output none ||
+        stop "the secret $secret was not made (az says why above). Run 'azd hooks run $hook' when that is mended."
+    rm -f "$scratch/key"
+    say "made the secret $secret."
+done
+
+if [ -n "${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
+    need AZURE_LOCATION
+    need HUBWARDEN_APP_NAME
+    need HUBWARDEN_IDENTITY_PRINCIPAL_ID
+    az deployment mg create --management-group-id "$HUBWARDEN_MANAGEMENT_GROUP" --location "$AZURE_LOCATION" \
+        --name "$HUBWARDEN_APP_NAME" --template-file "$root/infra/management-group.bicep" \
+        --parameters "principalId=$HUBWARDEN_IDENTITY_PRINCIPAL_ID" "appName=$HUBWARDEN_APP_NAME" --output none ||
+        stop "the app has no rights on the management group $HUBWARDEN_MANAGEMENT_GROUP (az says why above), so it sees no hub there. Run 'azd hooks run $hook' when that is mended."
+    say "the app has its roles on the management group $HUBWARDEN_MANAGEMENT_GROUP."
+fi

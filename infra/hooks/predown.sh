@@ -1,0 +1,158 @@
+#!/bin/sh
+# Takes back what the service has outside its own resource group, which 'azd down' does not know of. In every
+# subscription that was watched, and in the management group where there was one:
+#   - event subscriptions named HUBWARDEN_APP_NAME, the system topics 'evgt-…HUBWARDEN_APP_NAME' that nobody else
+#     uses, and the resource group 'rg-HUBWARDEN_APP_NAME-events';
+#   - role assignments of the app's identity, and the custom roles whose names hold HUBWARDEN_APP_NAME.
+# Nothing of a hub is touched. If you stop 'azd down' after this, the app runs on but sees no hub: 'azd up' mends that.
+set -eu
+hook=predown
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname -- "$0")/common.sh"
+
+if [ -z "${HUBWARDEN_APP_NAME:-}" ]; then
+    say "HUBWARDEN_APP_NAME is not set: nothing was ever provisioned from here, so there is nothing to take back."
+    exit 0
+fi
+need AZURE_SUBSCRIPTION_ID
+need AZURE_RESOURCE_GROUP
+need HUBWARDEN_IDENTITY_PRINCIPAL_ID
+need_az
+
+app=$HUBWARDEN_APP_NAME
+left=
+scratch=$(umask 077 && mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# failed WHAT: goes on with the rest, and says it at the end.
+failed() {
+    left="$left
+  - $1"
+}
+
+# events_of SUBSCRIPTION
+events_of() {
+    az eventgrid system-topic list --subscription "$1" --query "[].[id, name, resourceGroup]" --output tsv >"$scratch/topics" || {
+        failed "event subscriptions in $1: the system topics could not be listed"
+        return
+    }
+    while IFS='	' read -r topic name group; do
+        az eventgrid system-topic event-subscription list --subscription "$1" --resource-group "$group" \
+            --system-topic-name "$name" --query "[].name" --output tsv >"$scratch/events" </dev/null || {
+            failed "event subscriptions of $topic: they could not be listed"
+            continue
+        }
+        if grep -qx "$app" "$scratch/events"; then
+            az eventgrid system-topic event-subscription delete --subscription "$1" --resource-group "$group" \
+                --system-topic-name "$name" --name "$app" --yes --output none </dev/null || {
+                failed "the event subscription $app of $topic"
+                continue
+            }
+            say "deleted the event subscription $app of $topic."
+        fi
+        case $name in
+            evgt-"$app" | evgt-*-"$app") ;;
+            *) continue ;;
+        esac
+        if grep -qvx "$app" "$scratch/events"; then
+            failed "the system topic $topic: others use it, so it stays; delete it when they do not"
+            continue
+        fi
+        az eventgrid system-topic delete --subscription "$1" --resource-group "$group" --name "$name" --yes --output none </dev/null || {
+            failed "the system topic $topic"
+            continue
+        }
+        say "deleted the system topic $topic."
+    done <"$scratch/topics"
+}
+
+# group_of SUBSCRIPTION
+group_of() {
+    exists=$(az group exists --name "rg-$app-events" --subscription "$1") || {
+        failed "the resource group rg-$app-events of $1: whether it is there is not known"
+        return
+    }
+    [ "$exists" = true ] || return 0
+    held=$(az resource list --resource-group "rg-$app-events" --subscription "$1" --query "[].id" --output tsv) || {
+        failed "the resource group rg-$app-events of $1: what is in it is not known"
+        return
+    }
+    if [ -n "$held" ]; then
+        failed "the resource group rg-$app-events of $1: something is in it still"
+        return
+    fi
+    az group delete --name "rg-$app-events" --subscription "$1" --yes --output none || {
+        failed "the resource group rg-$app-events of $1"
+        return
+    }
+    say "deleted the resource group rg-$app-events of $1."
+}
+
+# What lies in the service's own resource group goes with it, and the app needs it as long as it runs.
+home="/subscriptions/$AZURE_SUBSCRIPTION_ID/resourceGroups/$AZURE_RESOURCE_GROUP/"
+
+# roles_of SCOPE LIST…: LIST are the arguments that list the assignments there.
+roles_of() {
+    scope=$1
+    shift
+    az role assignment list --assignee "$HUBWARDEN_IDENTITY_PRINCIPAL_ID" "$@" --query "[].id" --output tsv >"$scratch/assignments" || {
+        failed "role assignments in $scope: they could not be listed"
+        return
+    }
+    while read -r id; do
+        case $(lower "$id") in
+            "$(lower "$home")"*) continue ;;
+        esac
+        az role assignment delete --ids "$id" --output none </dev/null || {
+            failed "the role assignment $id"
+            continue
+        }
+        say "deleted the role assignment $id."
+    done <"$scratch/assignments"
+    # shellcheck disable=SC2016 # the filter is named so
+    az rest --method get --url "$scope/providers/Microsoft.Authorization/roleDefinitions" \
+        --url-parameters 'api-version=2022-04-01' '$filter=atScopeAndBelow()' \
+        --query "value[?contains(properties.roleName, '$app')].id" --output tsv >"$scratch/roles" || {
+        failed "custom roles in $scope: they could not be listed"
+        return
+    }
+    while read -r id; do
+        az rest --method delete --url "$id?api-version=2022-04-01" --output none </dev/null || {
+            failed "the custom role $id"
+            continue
+        }
+        say "deleted the custom role $id."
+    done <"$scratch/roles"
+}
+
+# First, for its roles are seen from the subscriptions below it too.
+if [ -n "${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
+    group="/providers/Microsoft.Management/managementGroups/$HUBWARDEN_MANAGEMENT_GROUP"
+    roles_of "$group" --scope "$group"
+fi
+
+seen=
+for id in $AZURE_SUBSCRIPTION_ID ${HUBWARDEN_SUBSCRIPTIONS:-} ${HUBWARDEN_EVENT_SUBSCRIPTIONS:-} ${HUBWARDEN_ROLE_SUBSCRIPTIONS:-}; do
+    id=$(lower "$id")
+    case " $seen " in
+        *" $id "*) continue ;;
+    esac
+    seen="$seen $id"
+    events_of "$id"
+    group_of "$id"
+    roles_of "/subscriptions/$id" --all --subscription "$id"
+done
+for hub in ${HUBWARDEN_DEVICE_EVENT_HUBS:-}; do
+    id=$(lower "$(printf '%s' "$hub" | cut -d / -f 3)")
+    case " $seen " in
+        *" $id "*) continue ;;
+    esac
+    seen="$seen $id"
+    events_of "$id"
+done
+
+[ -z "$left" ] ||
+    stop "these are still there, and 'azd down' was not begun:$left
+Delete them, or mend what is in the way, then run 'azd down' again."
+say "nothing of the service is left outside its resource group."
