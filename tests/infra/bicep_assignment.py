@@ -116,6 +116,7 @@ class Assigning:
             self.say(part, f"{target} needs {target.key!r}, which is not given")
             return types.any_object()
         value = self.typing.of(told.value, local)
+        self.give_type(told.value, value, types.STRING)
         literals = value.literals if isinstance(value, types.String) else None
         if literals is None:
             return types.any_object()
@@ -172,6 +173,8 @@ def _unfit_one(source: Type, target: Type, *, partly: bool) -> Iterator[str]:
             return
         case (types.String(), types.String()):
             yield from _unfit_text(source, target)
+        case (types.Int(), types.Int()):
+            yield from _unfit_number(source, target)
         case (types.Array(), types.Array()):
             yield from unfit(source.item(), target.item())
         case (types.Object(), types.Object()):
@@ -194,6 +197,13 @@ def _unfit_text(source: types.String, target: types.String) -> Iterator[str]:
             yield f"{text!r} is longer than {target.longest} characters"
         elif target.pattern is not None and not re.search(target.pattern, text):
             yield f"{text!r} does not match {target.pattern}"
+
+
+def _unfit_number(source: types.Int, target: types.Int) -> Iterator[str]:
+    if source.value is not None and target.least is not None and source.value < target.least:
+        yield f"{source} is less than {target.least}"
+    elif source.value is not None and target.most is not None and source.value > target.most:
+        yield f"{source} is more than {target.most}"
 
 
 def _unfit_members(source: types.Object, target: types.Object, *, partly: bool) -> Iterator[str]:
@@ -226,8 +236,10 @@ def _kind(source: Type) -> str:
             return f"{min(literals)!r}" if literals else "a string"
         case types.Null():
             return "null"
-        case types.Array() | types.Int():
-            return f"an {source}"
+        case types.Array():
+            return "an array"
+        case types.Int(value=value):
+            return "an int" if value is None else str(value)
         case types.Object() | types.OneOf():
             return "an object"
         case _:

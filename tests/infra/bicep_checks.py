@@ -29,9 +29,13 @@ CHECKS: tuple[Callable[[BicepFile], Iterator[Problem]], ...] = (
 )
 
 
-def check_file(file: BicepFile) -> list[Problem]:
+def check_file(file: BicepFile) -> Iterator[Problem]:
     """What is wrong with a file; where it cannot be read, only that."""
-    return list(file.errors) or [problem for check in CHECKS for problem in check(file)]
+    if file.errors:
+        yield from file.errors
+        return
+    for check in CHECKS:
+        yield from check(file)
 
 
 def check_tree(folder: Path) -> list[Problem]:

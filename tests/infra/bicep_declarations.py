@@ -64,7 +64,7 @@ def files(file: BicepFile) -> Iterator[Problem]:
             continue
         if not (file.path.parent / path).is_file():
             yield file.problem(module.path, f"there is no file {path}")
-    for call in _calls(file):
+    for call in file.every(bicep.Call):
         if called(call)[1].startswith("load"):
             path = literal_path(file, call)
             if path is None:
@@ -167,11 +167,6 @@ def _module_body(typing: Typing, module: bicep.Module) -> Type:
 
 
 # --- places ------------------------------------------------------------------------------------------------
-
-
-def _calls(file: BicepFile) -> Iterator[bicep.Call]:
-    for declaration in file.declarations:
-        yield from (each for each in bicep.walk(declaration) if isinstance(each, bicep.Call))
 
 
 def _near_type(name: str, version: str) -> str:

@@ -73,8 +73,11 @@ class Typing:
         if allowed and declared in (types.STRING, types.INT):
             values = [self.of(item, {}) for item in getattr(allowed.call.arguments[0], "items", ())]
             return types.union(values) if values else declared
-        if parameter.decorated("secure") and declared == types.STRING:
-            return types.String(secret=True)
+        if declared == types.INT:
+            return types.Int(_limit(parameter, "minValue"), _limit(parameter, "maxValue"))
+        if declared == types.STRING:
+            limits = _limit(parameter, "minLength"), _limit(parameter, "maxLength")
+            return types.String(None, *limits, secret=parameter.decorated("secure") is not None)
         return declared
 
     def of_resource(self, resource: bicep.Resource, parent: str = "") -> Type:
@@ -358,6 +361,13 @@ def literal_path(file: BicepFile, call: bicep.Call) -> Path | None:
     argument = call.arguments[0] if call.arguments else None
     relative = argument.literal if isinstance(argument, bicep.Text) else None
     return content_path(file.path, relative) if relative else None
+
+
+def _limit(parameter: bicep.Parameter, name: str) -> int | None:
+    """The number that a decorator such as `@minValue(1)` sets."""
+    decorator = parameter.decorated(name)
+    argument = decorator.call.arguments[0] if decorator and decorator.call.arguments else None
+    return argument.value if isinstance(argument, bicep.Literal) else None
 
 
 def _looped(value: Part, each: Type) -> Type:

@@ -32,12 +32,10 @@ _ANSWERS_SECRETS = ("listKeys", "listSecrets", "listConnectionStrings", "getSecr
 
 def hosts(file: BicepFile) -> Iterator[Problem]:
     """Addresses of one cloud, where `environment()` knows those of all."""
-    for declaration in file.declarations:
-        for part in bicep.walk(declaration):
-            if isinstance(part, bicep.Text):
-                found = next((m for p in part.pieces if isinstance(p, str) for m in _HOSTS.finditer(p)), None)
-                if found:
-                    yield file.problem(part, f"{found.group()} is the address of one cloud: use environment()")
+    for part in file.every(bicep.Text):
+        found = next((m for p in part.pieces if isinstance(p, str) for m in _HOSTS.finditer(p)), None)
+        if found:
+            yield file.problem(part, f"{found.group()} is the address of one cloud: use environment()")
 
 
 def secrets(file: BicepFile) -> Iterator[Problem]:
@@ -84,11 +82,10 @@ def needless(file: BicepFile) -> Iterator[Problem]:
 
 def quotes(file: BicepFile) -> Iterator[Problem]:
     """Strings that are nothing but a parameter that is a string; as the key of a property it has to be."""
-    for declaration in file.declarations:
-        keys = [p.key for p in bicep.walk(declaration) if isinstance(p, bicep.Property)]
-        for part in bicep.walk(declaration):
-            if isinstance(part, bicep.Text) and part not in keys and _only_a_string(file, part):
-                yield file.problem(part, "the string is only a string: leave the quotes out")
+    keys = {id(p.key) for p in file.every(bicep.Property)}
+    for part in file.every(bicep.Text):
+        if id(part) not in keys and _only_a_string(file, part):
+            yield file.problem(part, "the string is only a string: leave the quotes out")
 
 
 def _only_a_string(file: BicepFile, text: bicep.Text) -> bool:

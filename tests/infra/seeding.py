@@ -96,7 +96,7 @@ def _appended(file: BicepFile, text: str) -> Edit:
 
 
 def _parts(file: BicepFile, kind: type) -> Iterator:
-    return (each for d in file.declarations for each in bicep.walk(d) if isinstance(each, kind))
+    return iter(file.every(kind))
 
 
 def _in_own_line(file: BicepFile, property_: bicep.Property) -> bool:
@@ -242,6 +242,15 @@ def _yes(file: BicepFile) -> Iterator[Edit]:
         if isinstance(parameter.type, bicep.TypeName) and parameter.type.name in ("bool", "int"):
             end = parameter.default.span.end if parameter.default else parameter.type.span.end
             yield Edit(parameter.type.span.end, end, " = 'yes'")
+
+
+def _limits(file: BicepFile) -> Iterator[Edit]:
+    """Defaults beyond what the parameter's own decorators allow."""
+    beyond = {"minValue": "-1", "maxValue": "999999999", "minLength": "''", "allowed": "'Seeded'"}
+    for parameter in file.of(bicep.Parameter):
+        for name in beyond.keys() & {d.name for d in parameter.decorators}:
+            end = parameter.default.span.end if parameter.default else parameter.type.span.end
+            yield Edit(parameter.type.span.end, end, f" = {beyond[name]}")
 
 
 def _wrong_output(file: BicepFile) -> Iterator[Edit]:
@@ -455,6 +464,7 @@ MORE = (
     Fault("misspelled child type", "there is no .*Seeded", _child, typed=True),
     Fault("misspelled literal", "Seeded' is (?:not among|no name of) ", _literal, typed=True),
     Fault("unknown discriminator", "Seeded' is no name of ", _discriminator, typed=True),
+    Fault("default beyond its limits", "is less|is more|is shorter|is not among|stands where", _limits),
     Fault("wrong type of an output", "stands where ", _wrong_output),
     Fault("reading what is not there", "has no property '", _misread),
     Fault("too few arguments", r"\(\) takes ", _arguments),
