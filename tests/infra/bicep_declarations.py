@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.infra import bicep_syntax as bicep
 from tests.infra import bicep_types as types
 from tests.infra.bicep_assignment import Assigning
-from tests.infra.bicep_functions import called
+from tests.infra.bicep_functions import DECORATES, DECORATOR_TAKES, called
 from tests.infra.bicep_inference import Typing, literal_path, module_file, resources, type_and_version
 from tests.infra.bicep_symbols import like
 from tests.infra.bicep_syntax import BicepFile, Problem
@@ -21,7 +21,16 @@ SCOPES = {
     "resourceGroup": types.RESOURCE_GROUP,
 }
 
-_DEPENDS = types.array_of(ANY)
+_ABOUT = {
+    "resourceGroup": ("resourceGroup",),
+    "subscription": ("resourceGroup", "subscription"),
+    "managementGroup": ("managementGroup",),
+}
+"""Functions that ask where the deployment goes, and to where it must go for them to answer."""
+
+_RESOURCE = types.Reference("a resource or module", ANY)
+_DEPENDS = types.array_of(types.union([_RESOURCE, types.array_of(_RESOURCE)]))
+_SCOPE = types.union([_RESOURCE, types.any_object("a scope")])
 
 
 def values(file: BicepFile) -> Iterator[Problem]:
@@ -74,7 +83,13 @@ def files(file: BicepFile) -> Iterator[Problem]:
 
 
 def scopes(file: BicepFile) -> Iterator[Problem]:
-    """Modules and resources that cannot be deployed to where they would be."""
+    """Modules and resources that cannot be deployed to where they would be, and questions about where that is."""
+    if file.target_scope not in SCOPES:
+        yield Problem(str(file.path), 1, f"targetScope {file.target_scope!r} is none of {', '.join(SCOPES)}")
+    for call in file.every(bicep.Call):
+        needed = _ABOUT.get(called(call)[1], SCOPES) if not call.arguments and called(call)[0] != "?" else SCOPES
+        if file.target_scope not in needed:
+            yield file.problem(call, f"{called(call)[1]}() has no answer in a deployment to a {file.target_scope}")
     for module in file.of(bicep.Module):
         other, body = module_file(file, module), bicep.body_of(module.value)
         if other is None or body is None:
@@ -109,8 +124,12 @@ def parents(file: BicepFile) -> Iterator[Problem]:
 
 def _give(assigning: Assigning, declaration: bicep.Declaration) -> None:
     typing = assigning.typing
+    for each in declaration.decorators:
+        for argument in each.call.arguments:
+            assigning.give(argument, DECORATOR_TAKES.get(each.name, ANY), {})
     match declaration:
         case bicep.Parameter(default=default):
+            _decorated(typing, declaration)
             if default is not None:
                 assigning.give(default, typing.of_parameter(declaration), {})
         case bicep.Variable(value=value):
@@ -122,6 +141,15 @@ def _give(assigning: Assigning, declaration: bicep.Declaration) -> None:
         case bicep.Function(parameters=parameters, body=body):
             local = {p.name.name: typing.written(p.type) for p in parameters}
             assigning.give(body, typing.written(declaration.returns), local)
+
+
+def _decorated(typing: Typing, parameter: bicep.Parameter) -> None:
+    """Limits of numbers at numbers, limits of texts at texts."""
+    declared = types.without_null(typing.written(parameter.type))
+    for each in parameter.decorators:
+        kinds = (*DECORATES.get(each.name, ()), types.AnyType, types.Union)
+        if each.name in DECORATES and not isinstance(declared, kinds):
+            typing.say(each, f"@{each.name} says nothing of a {declared}")
 
 
 def _looped(declaration: bicep.Resource | bicep.Module, each: Type) -> Type:
@@ -136,7 +164,7 @@ def _resource_body(typing: Typing, resource: bicep.Resource, parent: str) -> Typ
     found = typing.of_resource(resource, parent)
     if not isinstance(found, types.Reference):
         return ANY
-    beside = {"scope": _member(ANY), "parent": _member(ANY), "dependsOn": _member(_DEPENDS)}
+    beside = {"scope": _member(_SCOPE), "parent": _member(_RESOURCE), "dependsOn": _member(_DEPENDS)}
     body = found.body
     if resource.existing:
         return types.Object(found.name, {"name": _member(types.STRING, required=True), **beside})
@@ -162,7 +190,7 @@ def _module_body(typing: Typing, module: bicep.Module) -> Type:
     title = f"module {module.path.literal}"
     parameters = types.Object(f"params of {title}", given)
     required = any(member.required for member in given.values())
-    body = {"name": _member(types.STRING), "scope": _member(ANY), "dependsOn": _member(_DEPENDS)}
+    body = {"name": _member(types.STRING), "scope": _member(_SCOPE), "dependsOn": _member(_DEPENDS)}
     return types.Object(title, {**body, "params": _member(parameters, required=required)})
 
 

@@ -68,6 +68,23 @@ def locations(file: BicepFile) -> Iterator[Problem]:
             yield file.problem(given, f"the location {value.literal!r} is written down: take a parameter")
 
 
+def regions(file: BicepFile) -> Iterator[Problem]:
+    """Where a group or deployment is, asked elsewhere than in a parameter's default: nobody can say otherwise."""
+    defaults = {id(part) for p in file.of(bicep.Parameter) if p.default for part in bicep.walk(p.default)}
+    for part in file.every(bicep.Member):
+        asks = isinstance(part.base, bicep.Call) and called(part.base)[1] in ("resourceGroup", "deployment")
+        if asks and part.name.name == "location" and id(part) not in defaults:
+            yield file.problem(part, "make the location a parameter, with this as its default")
+
+
+def keys(file: BicepFile) -> Iterator[Problem]:
+    """Quotes around keys that need none."""
+    for part in file.every(bicep.Property):
+        plain = isinstance(part.key, bicep.Text) and part.name is not None
+        if plain and re.fullmatch(r"[A-Za-z_]\w*", part.name):
+            yield file.problem(part, f"{part.name} needs no quotes")
+
+
 def needless(file: BicepFile) -> Iterator[Problem]:
     """`dependsOn` of what is referred to anyway."""
     for each in [r for r, _ in resources(file)] + file.of(bicep.Module):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.infra import bicep_syntax as bicep
 from tests.infra import bicep_types as types
-from tests.infra.bicep_assignment import unfit
+from tests.infra.bicep_fit import unfit
 from tests.infra.bicep_inference import Typing
 from tests.infra.bicep_symbols import like
 from tests.infra.bicep_syntax import Problem

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 
 from tests.infra import bicep_syntax as bicep
-from tests.infra.bicep_functions import DECORATORS, FUNCTIONS, NAMESPACES, builtin, called
+from tests.infra.bicep_functions import DECORATOR_TAKES, DECORATORS, FUNCTIONS, NAMESPACES, builtin, called
 from tests.infra.bicep_syntax import BicepFile, Part, Problem
 
 
@@ -62,6 +62,8 @@ def decorators(file: BicepFile) -> Iterator[Problem]:
             elif not isinstance(declaration, places):
                 kind = type(declaration).__name__.lower()
                 yield file.problem(each, f"@{each.name} cannot stand at a {kind}")
+            elif len(each.call.arguments) != (each.name in DECORATOR_TAKES):
+                yield file.problem(each, f"@{each.name} takes {int(each.name in DECORATOR_TAKES)} arguments")
         yield from _twice(file, [bicep.Name(d.span, d.name) for d in declaration.decorators], "decorated with")
 
 

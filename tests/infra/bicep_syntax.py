@@ -14,7 +14,7 @@ import itertools
 import re
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import tree_sitter_bicep
@@ -710,7 +710,7 @@ class _Reader:
         return Literal(_span(node), None)
 
     def parenthesized(self, node: Node) -> Part:
-        return self.expression(_inner(node)[1:-1])
+        return replace(self.expression(_inner(node)[1:-1]), span=_span(node))
 
     def array(self, node: Node) -> Array:
         """The grammar tears the first item of an array apart before its brackets: they are joined again."""

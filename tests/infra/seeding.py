@@ -439,6 +439,95 @@ def _quoted(file: BicepFile) -> Iterator[Edit]:
             yield _replaced(each.value, f"'${{{each.value.name}}}'")
 
 
+def _operands(file: BicepFile) -> Iterator[Edit]:
+    wrong = {"&&": "'x'", "||": "1", "+": "true", "-": "'x'"}
+    for part in file.every(bicep.Binary):
+        if part.operator in wrong:
+            yield _replaced(part.left, wrong[part.operator])
+    for part in (*file.every(bicep.Ternary), *file.every(bicep.If)):
+        if not isinstance(part.condition, bicep.Binary):
+            yield _replaced(part.condition, "('x')")
+
+
+def _argument(file: BicepFile) -> Iterator[Edit]:
+    strict = ("toLower", "uniqueString", "guid", "split", "startsWith", "subscription", "map", "filter", "items")
+    for call in file.every(bicep.Call):
+        if isinstance(call.function, bicep.Name) and call.function.name in strict and call.arguments:
+            yield _replaced(call.arguments[0], "true")
+
+
+def _no_lambda(file: BicepFile) -> Iterator[Edit]:
+    for call in file.every(bicep.Call):
+        for argument in call.arguments:
+            if isinstance(argument, bicep.Lambda):
+                yield _replaced(argument, "'x'")
+
+
+def _text_for_resource(file: BicepFile) -> Iterator[Edit]:
+    for part in file.every(bicep.Property):
+        if part.name in ("scope", "parent") and isinstance(part.value, bicep.Name):
+            yield _inserted(part.value.span.end, ".name")
+
+
+def _loop_in_argument(file: BicepFile) -> Iterator[Edit]:
+    yield _appended(file, "output seeded array = union([for one in ['x']: one], [])")
+    yield _appended(file, "var seeded = { a: [for one in ['x']: one] }\noutput seededOut object = seeded")
+    for part in file.every(bicep.For):
+        yield _replaced(part.body, f"[for seeded in ['x']: {file.text(part.body)}]")
+
+
+def _same_name(file: BicepFile) -> Iterator[Edit]:
+    for each in (*file.of(bicep.Resource), *file.of(bicep.Module)):
+        body = bicep.body_of(each.value)
+        name = body.get("name") if body else None
+        if name and not getattr(each, "existing", False):
+            if isinstance(each.value, bicep.For):
+                rest = [body.get(key) for key in ("scope", "parent")]
+                if not any(isinstance(p.value, bicep.Call | bicep.Index) for p in rest if p):
+                    yield _replaced(name.value, "'seeded'")
+            else:
+                twin = file.text(each).replace(f" {each.name.name} ", " seeded ", 1)
+                yield _appended(file, twin)
+
+
+def _region(file: BicepFile) -> Iterator[Edit]:
+    asks = "resourceGroup" if file.target_scope == "resourceGroup" else "deployment"
+    yield _appended(file, f"output seeded string = {asks}().location")
+
+
+def _key(file: BicepFile) -> Iterator[Edit]:
+    for part in file.every(bicep.Property):
+        if isinstance(part.key, bicep.Name):
+            yield _replaced(part.key, f"'{part.key.name}'")
+
+
+def _target(file: BicepFile) -> Iterator[Edit]:
+    wrong = "resourceGroups" if file.target_scope == "resourceGroup" else f"{file.target_scope}s"
+    if file.source.count(b"targetScope = "):
+        at = file.source.index(b"targetScope = ")
+        end = file.source.index(b"\n", at)
+        yield Edit(at, end, f"targetScope = '{wrong}'")
+
+
+def _question(file: BicepFile) -> Iterator[Edit]:
+    if file.target_scope != "resourceGroup":
+        yield _appended(file, "output seeded string = resourceGroup().name")
+
+
+def _decorator_argument(file: BicepFile) -> Iterator[Edit]:
+    for declaration in file.declarations:
+        for each in declaration.decorators:
+            if each.call.arguments:
+                yield _replaced(each.call.arguments[0], "true")
+
+
+def _given_wrong(file: BicepFile) -> Iterator[Edit]:
+    for place in typed(file):
+        if str(place.shape).startswith("params of module"):
+            wrong = "[]" if not isinstance(place.member.type(), types.Array) else "'x'"
+            yield _replaced(place.property.value, wrong)
+
+
 SEEDED = (
     Fault("undefined symbol", "Seeded' is not declared", _undefined),
     Fault("duplicate symbol", "is declared a second time", _duplicate),
@@ -465,6 +554,18 @@ MORE = (
     Fault("misspelled literal", "Seeded' is (?:not among|no name of) ", _literal, typed=True),
     Fault("unknown discriminator", "Seeded' is no name of ", _discriminator, typed=True),
     Fault("default beyond its limits", "is less|is more|is shorter|is not among|stands where", _limits),
+    Fault("wrong type of a module parameter", "stands where ", _given_wrong),
+    Fault("wrong operand", "stands where ", _operands),
+    Fault("wrong argument", "stands where ", _argument),
+    Fault("no lambda where one belongs", "takes a lambda here", _no_lambda),
+    Fault("wrong argument of a decorator", "stands where ", _decorator_argument),
+    Fault("text where a resource belongs", "stands where a resource|stands where .* a scope", _text_for_resource),
+    Fault("loop where none is taken", "no loop is taken here", _loop_in_argument),
+    Fault("two things of one name", "has this name|makes another of this name", _same_name),
+    Fault("unknown target scope", "^targetScope ", _target),
+    Fault("question without an answer", "has no answer in a deployment", _question),
+    Fault("region asked too late", "make the location a parameter", _region),
+    Fault("needless quotes around a key", "needs no quotes", _key),
     Fault("wrong type of an output", "stands where ", _wrong_output),
     Fault("reading what is not there", "has no property '", _misread),
     Fault("too few arguments", r"\(\) takes ", _arguments),
