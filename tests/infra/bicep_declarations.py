@@ -28,6 +28,9 @@ _ABOUT = {
 }
 """Functions that ask where the deployment goes, and to where it must go for them to answer."""
 
+_LONGEST = {"loadTextContent": 131_072, "loadJsonContent": 1_048_576, "loadYamlContent": 1_048_576}
+"""Characters: https://learn.microsoft.com/azure/azure-resource-manager/bicep/bicep-functions-files"""
+
 _RESOURCE = types.Reference("a resource or module", ANY)
 _DEPENDS = types.array_of(types.union([_RESOURCE, types.array_of(_RESOURCE)]))
 _SCOPE = types.union([_RESOURCE, types.any_object("a scope")])
@@ -66,7 +69,7 @@ def versions(file: BicepFile) -> Iterator[Problem]:
 
 
 def files(file: BicepFile) -> Iterator[Problem]:
-    """Modules and loaded files that are not there."""
+    """Modules and loaded files that are not there, and files that are too long to be loaded."""
     for module in file.of(bicep.Module):
         path = module.path.literal
         if path is None or path.startswith(("br:", "br/", "ts:", "ts/")):
@@ -74,12 +77,14 @@ def files(file: BicepFile) -> Iterator[Problem]:
         if not (file.path.parent / path).is_file():
             yield file.problem(module.path, f"there is no file {path}")
     for call in file.every(bicep.Call):
-        if called(call)[1].startswith("load"):
+        if called(call)[1] in _LONGEST:
             path = literal_path(file, call)
             if path is None:
                 yield file.problem(call, "the path must be a plain string")
             elif not path.is_file():
                 yield file.problem(call, f"there is no file {path.name} at {path.parent}")
+            elif len(path.read_text(encoding="utf-8")) > _LONGEST[called(call)[1]]:
+                yield file.problem(call, f"{path.name} is longer than {_LONGEST[called(call)[1]]} characters")
 
 
 def scopes(file: BicepFile) -> Iterator[Problem]:
@@ -162,17 +167,14 @@ def _member(type_: Type, *, required: bool = False) -> types.Member:
 
 def _resource_body(typing: Typing, resource: bicep.Resource, parent: str) -> Type:
     found = typing.of_resource(resource, parent)
-    if not isinstance(found, types.Reference):
-        return ANY
     beside = {"scope": _member(_SCOPE), "parent": _member(_RESOURCE), "dependsOn": _member(_DEPENDS)}
     body = found.body
     if resource.existing:
         return types.Object(found.name, {"name": _member(types.STRING, required=True), **beside})
     if isinstance(body, types.OneOf):
         return types.OneOf(found.name, body.key, {**body.base, **beside}, body.choices)
-    return (
-        types.Object(found.name, {**body.members, **beside}, body.other) if isinstance(body, types.Object) else ANY
-    )
+    assert isinstance(body, types.Object)
+    return types.Object(found.name, {**body.members, **beside}, body.other)
 
 
 def _module_body(typing: Typing, module: bicep.Module) -> Type:

@@ -30,6 +30,12 @@ _PRIMITIVES = {
     "string": types.STRING,
 }
 
+_EVERY_RESOURCE = {
+    "name": types.Member(lambda: types.STRING, types.REQUIRED),
+    **dict.fromkeys(("id", "type", "apiVersion"), types.Member(lambda: types.STRING, types.READ_ONLY)),
+}
+"""What is known of a resource of which the type data knows nothing."""
+
 _ORDERED = types.union([types.INT, types.STRING])
 
 _OPERATORS = {
@@ -91,12 +97,11 @@ class Typing:
             return types.String(None, *limits, secret=parameter.decorated("secure") is not None)
         return declared
 
-    def of_resource(self, resource: bicep.Resource, parent: str = "") -> Type:
+    def of_resource(self, resource: bicep.Resource, parent: str = "") -> types.Reference:
         name, version = type_and_version(resource, parent)
         found = types.resource_type(name, version) if types.available() else None
-        if found is None:
-            return ANY
-        return types.Reference(f"{name}@{version}", found.body, found.scopes)
+        body = found.body if found else types.Object(name, _EVERY_RESOURCE, lambda: ANY)
+        return types.Reference(f"{name}@{version}", body)
 
     def of_module(self, module: bicep.Module) -> Type:
         other = module_file(self.file, module)
