@@ -718,7 +718,7 @@ class _Reader:
 
     def condition(self, node: Node) -> If:
         _, condition, body = _inner(node)
-        return If(_span(node), self.atom(condition), self.atom(body))
+        return If(_span(node), self.expression(_inner(condition)[1:-1]), self.atom(body))
 
     def several(self, node: Node) -> tuple[Part, ...]:
         return tuple(self.expression([child]) for child in _inner(node) if child.is_named)

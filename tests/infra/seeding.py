@@ -540,7 +540,7 @@ SEEDED = (
     Fault("missing brace", "^syntax: ", _brace),
     Fault("missing quote", "^syntax: ", _quote),
     Fault("bool = 'yes'", "'yes' stands where ", _yes),
-    Fault("misspelled property", "has no property '.*Seeded'", _misspelled, typed=True),
+    Fault("misspelled property", "has no property '.*Seeded'|needs '(?:name|endpointType)'", _misspelled, typed=True),
     Fault("wrong api-version", "there is no .*@2001-01-01", _versions, typed=True),
 )
 """The kinds of docs' promise: at least 11 of these 13 are found."""
@@ -551,7 +551,7 @@ MORE = (
     Fault("missing required property", " needs '", _required, typed=True),
     Fault("wrong type", "stands where ", _kind, typed=True),
     Fault("misspelled child type", "there is no .*Seeded", _child, typed=True),
-    Fault("misspelled literal", "Seeded' is (?:not among|no name of) ", _literal, typed=True),
+    Fault("misspelled literal", "Seeded' is (?:not among|no \\w+ of) ", _literal, typed=True),
     Fault("unknown discriminator", "Seeded' is no name of ", _discriminator, typed=True),
     Fault("default beyond its limits", "is less|is more|is shorter|is not among|stands where", _limits),
     Fault("wrong type of a module parameter", "stands where ", _given_wrong),

@@ -17,7 +17,7 @@ from tests.infra.seeding import MORE, SEEDED, Edit, Fault
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = Path(__file__).parent / "fixture"
-PLACES = 6
+PLACES = 4
 """How many places of a folder get a fault of one kind: spread over the files, from the first to the last."""
 
 NEEDS_DATA = "the type data of Azure's Bicep compiler is not there"
