@@ -4,12 +4,11 @@
 an expression only has a type (a parameter, a function's answer), the types are compared. What is not known fits.
 """
 
-import re
-
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from tests.infra import bicep_syntax as bicep
 from tests.infra import bicep_types as types
+from tests.infra.bicep_fit import options_of, unfit
 from tests.infra.bicep_functions import called
 from tests.infra.bicep_inference import Local, Typing
 from tests.infra.bicep_symbols import like
@@ -28,7 +27,7 @@ class Assigning:
         """Put an expression at a place. `partly`: another object brings the rest, so nothing is missing yet."""
         match part:
             case bicep.Ternary(condition=condition, yes=yes, no=no):
-                self.typing.of(condition, local)
+                self.typing.expect(condition, local, types.BOOL)
                 self.several([yes, no], target, local, partly=partly)
             case bicep.Binary(left=left, operator="??", right=right):
                 self.give_type(left, types.without_null(self.typing.of(left, local)), target)
@@ -36,7 +35,7 @@ class Assigning:
             case bicep.For(body=body):
                 self.give_items(part, [body], target, self.typing.inside(part, local))
             case bicep.If(condition=condition, body=body):
-                self.typing.of(condition, local)
+                self.typing.expect(condition, local, types.BOOL)
                 self.give(body, target, local, partly=partly)
             case bicep.Array(items=items):
                 self.give_items(part, items, target, local)
@@ -63,7 +62,7 @@ class Assigning:
             self.give(each, target, local, partly=partly)
 
     def give_items(self, part: Part, items: Iterable[Part], target: Type, local: Local) -> None:
-        found = [each for each in _options(target) if isinstance(each, types.Array | types.AnyType)]
+        found = [each for each in options_of(target) if isinstance(each, types.Array | types.AnyType)]
         if not found:
             self.say(part, f"an array stands where {target} belongs")
         item = found[0].item() if found and isinstance(found[0], types.Array) else ANY
@@ -101,7 +100,7 @@ class Assigning:
 
     def shape(self, part: bicep.Object, target: Type, local: Local) -> types.Object | None:
         """The object type that is meant; of several that could be, one that takes everything."""
-        options = [each.body if isinstance(each, types.Reference) else each for each in _options(target)]
+        options = [each.body if isinstance(each, types.Reference) else each for each in options_of(target)]
         if any(isinstance(each, types.AnyType) for each in options):
             return types.any_object()
         found = [each for each in options if isinstance(each, types.Object | types.OneOf)]
@@ -116,6 +115,7 @@ class Assigning:
             self.say(part, f"{target} needs {target.key!r}, which is not given")
             return types.any_object()
         value = self.typing.of(told.value, local)
+        self.give_type(told.value, value, types.STRING)
         literals = value.literals if isinstance(value, types.String) else None
         if literals is None:
             return types.any_object()
@@ -146,89 +146,3 @@ class Assigning:
     def give_type(self, part: Part, source: Type, target: Type, *, partly: bool = False) -> None:
         for why in unfit(source, target, partly=partly):
             self.say(part, why)
-
-
-def unfit(source: Type, target: Type, *, partly: bool = False) -> Iterator[str]:
-    """Why a value of one type does not fit into a place of another; nothing where it does or may."""
-    source = (
-        source.body if isinstance(source, types.Reference) and not isinstance(target, types.Reference) else source
-    )
-    if isinstance(source, types.AnyType) or isinstance(target, types.AnyType):
-        return
-    if isinstance(source, types.Union):
-        for each in source.members:
-            yield from unfit(each, target, partly=partly)
-        return
-    options = list(_options(target))
-    reasons = [list(_unfit_one(source, option, partly=partly)) for option in options]
-    if all(reasons):
-        same = [why for option, why in zip(options, reasons, strict=True) if type(option) is type(source)]
-        yield from same[0] if same else [f"{_kind(source)} stands where {target} belongs"]
-
-
-def _unfit_one(source: Type, target: Type, *, partly: bool) -> Iterator[str]:
-    match source, target:
-        case (_, types.AnyType()):
-            return
-        case (types.String(), types.String()):
-            yield from _unfit_text(source, target)
-        case (types.Array(), types.Array()):
-            yield from unfit(source.item(), target.item())
-        case (types.Object(), types.Object()):
-            yield from _unfit_members(source, target, partly=partly)
-        case (types.Object(), types.OneOf()) | (types.OneOf(), types.Object() | types.OneOf()):
-            return
-        case (types.Reference(), types.Reference()):
-            return
-        case _ if type(source) is not type(target):
-            yield f"{_kind(source)} stands where {target} belongs"
-
-
-def _unfit_text(source: types.String, target: types.String) -> Iterator[str]:
-    for text in sorted(source.literals or ()):
-        if target.literals is not None and text not in target.literals:
-            yield f"{text!r} is not among {target}{like(text, target.literals)}"
-        elif target.shortest is not None and len(text) < target.shortest:
-            yield f"{text!r} is shorter than {target.shortest} characters"
-        elif target.longest is not None and len(text) > target.longest:
-            yield f"{text!r} is longer than {target.longest} characters"
-        elif target.pattern is not None and not re.search(target.pattern, text):
-            yield f"{text!r} does not match {target.pattern}"
-
-
-def _unfit_members(source: types.Object, target: types.Object, *, partly: bool) -> Iterator[str]:
-    """Only what the file itself wrote is looked into: an Azure type may be given to an equal one."""
-    if source.other is not None or source.name not in ("object", "object of the file"):
-        return
-    for name, member in source.members.items():
-        if name in target.members:
-            yield from (f"{name}: {why}" for why in unfit(member.type(), _loose(target.members[name])))
-        elif target.other is None:
-            yield f"{target} has no property {name!r}{like(name, target.members)}"
-        else:
-            yield from (f"{name}: {why}" for why in unfit(member.type(), target.other()))
-    for name, member in target.members.items():
-        if member.required and not member.read_only and name not in source.members and not partly:
-            yield f"{target} needs {name!r}, which is not given{like(name, source.members)}"
-
-
-def _loose(member: types.Member) -> Type:
-    return member.type() if member.required else types.union([member.type(), NULL])
-
-
-def _options(target: Type) -> tuple[Type, ...]:
-    return target.members if isinstance(target, types.Union) else (target,)
-
-
-def _kind(source: Type) -> str:
-    match source:
-        case types.String(literals=literals):
-            return f"{min(literals)!r}" if literals else "a string"
-        case types.Null():
-            return "null"
-        case types.Array() | types.Int():
-            return f"an {source}"
-        case types.Object() | types.OneOf():
-            return "an object"
-        case _:
-            return f"a {source}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.infra import bicep_declarations, bicep_lints, bicep_parameters, bicep_start, bicep_symbols
+from tests.infra import bicep_declarations, bicep_lints, bicep_loops, bicep_parameters, bicep_start, bicep_symbols
 from tests.infra import bicep_syntax as bicep
 from tests.infra.bicep_syntax import BicepFile, Problem
 
@@ -21,17 +21,25 @@ CHECKS: tuple[Callable[[BicepFile], Iterator[Problem]], ...] = (
     bicep_declarations.scopes,
     bicep_declarations.parents,
     bicep_start.start,
+    bicep_loops.loops,
+    bicep_loops.unlike,
     bicep_lints.hosts,
     bicep_lints.secrets,
     bicep_lints.locations,
     bicep_lints.needless,
     bicep_lints.quotes,
+    bicep_lints.regions,
+    bicep_lints.keys,
 )
 
 
-def check_file(file: BicepFile) -> list[Problem]:
+def check_file(file: BicepFile) -> Iterator[Problem]:
     """What is wrong with a file; where it cannot be read, only that."""
-    return list(file.errors) or [problem for check in CHECKS for problem in check(file)]
+    if file.errors:
+        yield from file.errors
+        return
+    for check in CHECKS:
+        yield from check(file)
 
 
 def check_tree(folder: Path) -> list[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.infra import bicep_syntax as bicep
 from tests.infra import bicep_types as types
 from tests.infra.bicep_assignment import Assigning
-from tests.infra.bicep_functions import called
+from tests.infra.bicep_functions import DECORATES, DECORATOR_TAKES, called
 from tests.infra.bicep_inference import Typing, literal_path, module_file, resources, type_and_version
 from tests.infra.bicep_symbols import like
 from tests.infra.bicep_syntax import BicepFile, Problem
@@ -21,7 +21,19 @@ SCOPES = {
     "resourceGroup": types.RESOURCE_GROUP,
 }
 
-_DEPENDS = types.array_of(ANY)
+_ABOUT = {
+    "resourceGroup": ("resourceGroup",),
+    "subscription": ("resourceGroup", "subscription"),
+    "managementGroup": ("managementGroup",),
+}
+"""Functions that ask where the deployment goes, and to where it must go for them to answer."""
+
+_LONGEST = {"loadTextContent": 131_072, "loadJsonContent": 1_048_576, "loadYamlContent": 1_048_576}
+"""Characters: https://learn.microsoft.com/azure/azure-resource-manager/bicep/bicep-functions-files"""
+
+_RESOURCE = types.Reference("a resource or module", ANY)
+_DEPENDS = types.array_of(types.union([_RESOURCE, types.array_of(_RESOURCE)]))
+_SCOPE = types.union([_RESOURCE, types.any_object("a scope")])
 
 
 def values(file: BicepFile) -> Iterator[Problem]:
@@ -57,24 +69,32 @@ def versions(file: BicepFile) -> Iterator[Problem]:
 
 
 def files(file: BicepFile) -> Iterator[Problem]:
-    """Modules and loaded files that are not there."""
+    """Modules and loaded files that are not there, and files that are too long to be loaded."""
     for module in file.of(bicep.Module):
         path = module.path.literal
         if path is None or path.startswith(("br:", "br/", "ts:", "ts/")):
             continue
         if not (file.path.parent / path).is_file():
             yield file.problem(module.path, f"there is no file {path}")
-    for call in _calls(file):
-        if called(call)[1].startswith("load"):
+    for call in file.every(bicep.Call):
+        if called(call)[1] in _LONGEST:
             path = literal_path(file, call)
             if path is None:
                 yield file.problem(call, "the path must be a plain string")
             elif not path.is_file():
                 yield file.problem(call, f"there is no file {path.name} at {path.parent}")
+            elif len(path.read_text(encoding="utf-8")) > _LONGEST[called(call)[1]]:
+                yield file.problem(call, f"{path.name} is longer than {_LONGEST[called(call)[1]]} characters")
 
 
 def scopes(file: BicepFile) -> Iterator[Problem]:
-    """Modules and resources that cannot be deployed to where they would be."""
+    """Modules and resources that cannot be deployed to where they would be, and questions about where that is."""
+    if file.target_scope not in SCOPES:
+        yield Problem(str(file.path), 1, f"targetScope {file.target_scope!r} is none of {', '.join(SCOPES)}")
+    for call in file.every(bicep.Call):
+        needed = _ABOUT.get(called(call)[1], SCOPES) if not call.arguments and called(call)[0] != "?" else SCOPES
+        if file.target_scope not in needed:
+            yield file.problem(call, f"{called(call)[1]}() has no answer in a deployment to a {file.target_scope}")
     for module in file.of(bicep.Module):
         other, body = module_file(file, module), bicep.body_of(module.value)
         if other is None or body is None:
@@ -109,8 +129,12 @@ def parents(file: BicepFile) -> Iterator[Problem]:
 
 def _give(assigning: Assigning, declaration: bicep.Declaration) -> None:
     typing = assigning.typing
+    for each in declaration.decorators:
+        for argument in each.call.arguments:
+            assigning.give(argument, DECORATOR_TAKES.get(each.name, ANY), {})
     match declaration:
         case bicep.Parameter(default=default):
+            _decorated(typing, declaration)
             if default is not None:
                 assigning.give(default, typing.of_parameter(declaration), {})
         case bicep.Variable(value=value):
@@ -124,6 +148,15 @@ def _give(assigning: Assigning, declaration: bicep.Declaration) -> None:
             assigning.give(body, typing.written(declaration.returns), local)
 
 
+def _decorated(typing: Typing, parameter: bicep.Parameter) -> None:
+    """Limits of numbers at numbers, limits of texts at texts."""
+    declared = types.without_null(typing.written(parameter.type))
+    for each in parameter.decorators:
+        kinds = (*DECORATES.get(each.name, ()), types.AnyType, types.Union)
+        if each.name in DECORATES and not isinstance(declared, kinds):
+            typing.say(each, f"@{each.name} says nothing of a {declared}")
+
+
 def _looped(declaration: bicep.Resource | bicep.Module, each: Type) -> Type:
     return types.array_of(each) if isinstance(declaration.value, bicep.For) else each
 
@@ -134,17 +167,14 @@ def _member(type_: Type, *, required: bool = False) -> types.Member:
 
 def _resource_body(typing: Typing, resource: bicep.Resource, parent: str) -> Type:
     found = typing.of_resource(resource, parent)
-    if not isinstance(found, types.Reference):
-        return ANY
-    beside = {"scope": _member(ANY), "parent": _member(ANY), "dependsOn": _member(_DEPENDS)}
+    beside = {"scope": _member(_SCOPE), "parent": _member(_RESOURCE), "dependsOn": _member(_DEPENDS)}
     body = found.body
     if resource.existing:
         return types.Object(found.name, {"name": _member(types.STRING, required=True), **beside})
     if isinstance(body, types.OneOf):
         return types.OneOf(found.name, body.key, {**body.base, **beside}, body.choices)
-    return (
-        types.Object(found.name, {**body.members, **beside}, body.other) if isinstance(body, types.Object) else ANY
-    )
+    assert isinstance(body, types.Object)
+    return types.Object(found.name, {**body.members, **beside}, body.other)
 
 
 def _module_body(typing: Typing, module: bicep.Module) -> Type:
@@ -162,16 +192,11 @@ def _module_body(typing: Typing, module: bicep.Module) -> Type:
     title = f"module {module.path.literal}"
     parameters = types.Object(f"params of {title}", given)
     required = any(member.required for member in given.values())
-    body = {"name": _member(types.STRING), "scope": _member(ANY), "dependsOn": _member(_DEPENDS)}
+    body = {"name": _member(types.STRING), "scope": _member(_SCOPE), "dependsOn": _member(_DEPENDS)}
     return types.Object(title, {**body, "params": _member(parameters, required=required)})
 
 
 # --- places ------------------------------------------------------------------------------------------------
-
-
-def _calls(file: BicepFile) -> Iterator[bicep.Call]:
-    for declaration in file.declarations:
-        yield from (each for each in bicep.walk(declaration) if isinstance(each, bicep.Call))
 
 
 def _near_type(name: str, version: str) -> str:

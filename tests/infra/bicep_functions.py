@@ -170,6 +170,96 @@ _LIST = Builtin(2, 3, _ANY, "az")
 _VALUES = (bicep.Parameter, bicep.Output, bicep.TypeDeclaration)
 _ALL = (bicep.Declaration,)
 
+_LIST_OR_TEXT = types.union([_ARRAY, _STRING])
+_COUNTED = types.union([_ARRAY, _STRING, _OBJECT])
+_PLAIN = types.union([_STRING, _INT, _BOOL])
+
+TAKES: Mapping[str, tuple[types.Type, ...]] = {
+    "base64": (_STRING,),
+    "base64ToString": (_STRING,),
+    "concat": (types.union([_ARRAY, _PLAIN]),),
+    "contains": (_COUNTED, _ANY),
+    "empty": (types.union([_COUNTED, types.NULL]),),
+    "endsWith": (_STRING, _STRING),
+    "filter": (_ARRAY, _ANY),
+    "first": (_LIST_OR_TEXT,),
+    "flatten": (types.array_of(_ARRAY),),
+    "format": (_STRING, _ANY),
+    "groupBy": (_ARRAY, _ANY),
+    "guid": (_STRING,),
+    "indexOf": (_LIST_OR_TEXT, _ANY),
+    "int": (types.union([_STRING, _INT]),),
+    "intersection": (types.union([_ARRAY, _OBJECT]),),
+    "items": (_OBJECT,),
+    "join": (_ARRAY, _STRING),
+    "last": (_LIST_OR_TEXT,),
+    "length": (_COUNTED,),
+    "loadJsonContent": (_STRING,),
+    "loadTextContent": (_STRING,),
+    "loadYamlContent": (_STRING,),
+    "map": (_ARRAY, _ANY),
+    "mapValues": (_OBJECT, _ANY),
+    "objectKeys": (_OBJECT,),
+    "padLeft": (types.union([_STRING, _INT]), _INT, _STRING),
+    "range": (_INT, _INT),
+    "reduce": (_ARRAY, _ANY),
+    "replace": (_STRING, _STRING, _STRING),
+    "resourceGroup": (_STRING,),
+    "resourceId": (_STRING,),
+    "shallowMerge": (types.array_of(_OBJECT),),
+    "skip": (_LIST_OR_TEXT, _INT),
+    "sort": (_ARRAY, _ANY),
+    "split": (_STRING, _LIST_OR_TEXT),
+    "startsWith": (_STRING, _STRING),
+    "subscription": (_STRING,),
+    "subscriptionResourceId": (_STRING,),
+    "substring": (_STRING, _INT, _INT),
+    "take": (_LIST_OR_TEXT, _INT),
+    "tenantResourceId": (_STRING,),
+    "toLower": (_STRING,),
+    "toObject": (_ARRAY, _ANY),
+    "toUpper": (_STRING,),
+    "trim": (_STRING,),
+    "union": (types.union([_ARRAY, _OBJECT]),),
+    "uniqueString": (_STRING,),
+    "uri": (_STRING, _STRING),
+    "uriComponent": (_STRING,),
+}
+"""What a function's arguments are; the last goes for all that follow."""
+
+LAMBDAS: Mapping[str, Mapping[int, tuple[int, int, types.Type]]] = {
+    "filter": {1: (1, 2, _BOOL)},
+    "groupBy": {1: (1, 1, _STRING), 2: (1, 1, _ANY)},
+    "map": {1: (1, 2, _ANY)},
+    "mapValues": {1: (1, 1, _ANY)},
+    "reduce": {2: (2, 3, _ANY)},
+    "sort": {1: (2, 2, _BOOL)},
+    "toObject": {1: (1, 1, _STRING), 2: (1, 1, _ANY)},
+}
+"""Which arguments are lambdas: how many parameters they may have, and what they give."""
+
+DECORATOR_TAKES: Mapping[str, types.Type] = {
+    "allowed": _ARRAY,
+    "batchSize": _INT,
+    "description": _STRING,
+    "discriminator": _STRING,
+    "maxLength": _INT,
+    "maxValue": _INT,
+    "metadata": _OBJECT,
+    "minLength": _INT,
+    "minValue": _INT,
+}
+"""What a decorator's only argument is; the others have none."""
+
+DECORATES: Mapping[str, tuple[type[types.Type], ...]] = {
+    "maxLength": (types.String, types.Array),
+    "maxValue": (types.Int,),
+    "minLength": (types.String, types.Array),
+    "minValue": (types.Int,),
+    "secure": (types.String, types.Object),
+}
+"""Decorators that only stand at some types."""
+
 DECORATORS: Mapping[str, tuple[type[bicep.Declaration], ...]] = {
     "allowed": (bicep.Parameter,),
     "batchSize": (bicep.Resource, bicep.Module),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.infra import bicep_syntax as bicep
 from tests.infra import bicep_types as types
-from tests.infra.bicep_functions import builtin, called
+from tests.infra.bicep_fit import unfit
+from tests.infra.bicep_functions import LAMBDAS, TAKES, builtin, called
 from tests.infra.bicep_symbols import like
 from tests.infra.bicep_syntax import BicepFile, Part, Problem
 from tests.infra.bicep_types import ANY, Type
@@ -29,7 +30,23 @@ _PRIMITIVES = {
     "string": types.STRING,
 }
 
-_COMPARING = ("==", "!=", "=~", "!~", "<", "<=", ">", ">=", "&&", "||")
+_EVERY_RESOURCE = {
+    "name": types.Member(lambda: types.STRING, types.REQUIRED),
+    **dict.fromkeys(("id", "type", "apiVersion"), types.Member(lambda: types.STRING, types.READ_ONLY)),
+}
+"""What is known of a resource of which the type data knows nothing."""
+
+_ORDERED = types.union([types.INT, types.STRING])
+
+_OPERATORS = {
+    **dict.fromkeys(("&&", "||"), (types.BOOL, types.BOOL)),
+    **dict.fromkeys(("==", "!="), (ANY, types.BOOL)),
+    **dict.fromkeys(("=~", "!~"), (types.STRING, types.BOOL)),
+    **dict.fromkeys(("<", "<=", ">", ">="), (_ORDERED, types.BOOL)),
+    **dict.fromkeys(("+", "-", "*", "/", "%"), (types.INT, types.INT)),
+    "??": (ANY, ANY),
+}
+"""What an operator's two sides are, and what comes out."""
 
 
 class Typing:
@@ -73,16 +90,18 @@ class Typing:
         if allowed and declared in (types.STRING, types.INT):
             values = [self.of(item, {}) for item in getattr(allowed.call.arguments[0], "items", ())]
             return types.union(values) if values else declared
-        if parameter.decorated("secure") and declared == types.STRING:
-            return types.String(secret=True)
+        if declared == types.INT:
+            return types.Int(_limit(parameter, "minValue"), _limit(parameter, "maxValue"))
+        if declared == types.STRING:
+            limits = _limit(parameter, "minLength"), _limit(parameter, "maxLength")
+            return types.String(None, *limits, secret=parameter.decorated("secure") is not None)
         return declared
 
-    def of_resource(self, resource: bicep.Resource, parent: str = "") -> Type:
+    def of_resource(self, resource: bicep.Resource, parent: str = "") -> types.Reference:
         name, version = type_and_version(resource, parent)
         found = types.resource_type(name, version) if types.available() else None
-        if found is None:
-            return ANY
-        return types.Reference(f"{name}@{version}", found.body, found.scopes)
+        body = found.body if found else types.Object(name, _EVERY_RESOURCE, lambda: ANY)
+        return types.Reference(f"{name}@{version}", body)
 
     def of_module(self, module: bicep.Module) -> Type:
         other = module_file(self.file, module)
@@ -157,29 +176,37 @@ class Typing:
         return types.without_null(self.of(part.base, local))
 
     def of_unary(self, part: bicep.Unary, local: Local) -> Type:
-        self.of(part.operand, local)
-        return types.BOOL if part.operator == "!" else types.INT
+        result = types.BOOL if part.operator == "!" else types.INT
+        self.expect(part.operand, local, result)
+        return result
 
     def of_binary(self, part: bicep.Binary, local: Local) -> Type:
-        left, right = self.all_of([part.left, part.right], local)
-        if part.operator == "??":
-            return types.union([types.without_null(left), right])
-        return types.BOOL if part.operator in _COMPARING else types.INT
+        expected, result = _OPERATORS[part.operator]
+        left, right = (self.expect(each, local, expected) for each in (part.left, part.right))
+        return types.union([types.without_null(left), right]) if part.operator == "??" else result
 
     def of_ternary(self, part: bicep.Ternary, local: Local) -> Type:
-        _, yes, no = self.all_of([part.condition, part.yes, part.no], local)
-        return types.union([yes, no])
+        self.expect(part.condition, local, types.BOOL)
+        return types.union(self.all_of([part.yes, part.no], local))
 
     def of_for(self, part: bicep.For, local: Local) -> Type:
         return types.array_of(self.of(part.body, self.inside(part, local)))
 
     def of_if(self, part: bicep.If, local: Local) -> Type:
-        self.of(part.condition, local)
+        self.expect(part.condition, local, types.BOOL)
         return self.of(part.body, local)
 
     def of_lambda(self, part: bicep.Lambda, local: Local) -> Type:
-        self.of(part.body, {**local, **{p.name: ANY for p in part.parameters}})
+        """Only a function's argument may be one, and those are looked at with the function."""
+        self.say(part, "a lambda can only be an argument of map, filter and their like")
         return ANY
+
+    def expect(self, part: Part, local: Local, target: Type) -> Type:
+        """The type of an operand or argument, which must fit."""
+        found = self.of(part, local)
+        for why in unfit(types.without_null(found), target):
+            self.say(part, why)
+        return found
 
     def of_nested(self, part: bicep.Nested, local: Local) -> Type:
         parent = self.file.declared(part.base.name) if isinstance(part.base, bicep.Name) else None
@@ -189,8 +216,7 @@ class Typing:
 
     def inside(self, part: bicep.For, local: Local) -> dict[str, Type]:
         """The locals of a loop's body."""
-        over = self.of(part.over, local)
-        item = over.item() if isinstance(over, types.Array) else ANY
+        item = _item(self.expect(part.over, local, types.any_array()))
         names = {part.item.name: item} | ({part.index.name: types.INT} if part.index else {})
         return {**local, **names}
 
@@ -206,6 +232,7 @@ class Typing:
         self.of(part.index, local)
         base = types.without_null(self.of(part.base, local))
         if isinstance(base, types.Array):
+            self.expect(part.index, local, types.INT)
             return base.item()
         if isinstance(part.index, bicep.Text) and part.index.literal is not None:
             return self.read(part, base, part.index.literal, safe=part.safe)
@@ -228,10 +255,12 @@ class Typing:
     def of_call(self, part: bicep.Call, local: Local) -> Type:
         namespace, name = called(part)
         given = getattr(self, f"call_{name.lower()}", None) if counted(part) else None
+        if namespace != "?":
+            self.arguments(part, name, local)
         if given:
             return given(part, local)
-        self.all_of(part.arguments, local)
         if namespace == "?":
+            self.all_of(part.arguments, local)
             self.of(part.function.base if isinstance(part.function, bicep.Member) else part.function, local)
             return ANY
         own = self.file.declared(name)
@@ -240,8 +269,28 @@ class Typing:
         found = builtin(name)
         return found.gives if found else ANY
 
+    def arguments(self, part: bicep.Call, name: str, local: Local) -> None:
+        """Each argument is what its function takes."""
+        takes, lambdas = TAKES.get(name, (ANY,)), LAMBDAS.get(name, {})
+        for index, argument in enumerate(part.arguments):
+            if index in lambdas:
+                self.argument_lambda(part, argument, *lambdas[index], local)
+            else:
+                self.expect(argument, local, takes[min(index, len(takes) - 1)])
+
+    def argument_lambda(
+        self, part: bicep.Call, given: Part, least: int, most: int, gives: Type, local: Local
+    ) -> None:
+        name = called(part)[1]
+        if not isinstance(given, bicep.Lambda):
+            self.say(given, f"{name}() takes a lambda here")
+        elif not least <= len(given.parameters) <= most:
+            self.say(given, f"{name}() takes a lambda of {least} to {most} parameters")
+        elif counted(part):
+            for why in unfit(types.without_null(self.applied(part, local, given)), gives):
+                self.say(given.body, why)
+
     def call_any(self, part: bicep.Call, local: Local) -> Type:
-        self.all_of(part.arguments, local)
         return ANY
 
     def call_union(self, part: bicep.Call, local: Local) -> Type:
@@ -310,7 +359,7 @@ class Typing:
         function = function or part.arguments[1]
         if not isinstance(function, bicep.Lambda):
             return ANY
-        given = (item, types.INT) if called(part)[1] != "sort" else (item, item)
+        given = {"sort": (item, item), "reduce": (ANY, item, types.INT)}.get(called(part)[1], (item, types.INT))
         names = [p.name for p in function.parameters]
         return self.of(function.body, {**local, **dict(zip(names, given, strict=False))})
 
@@ -358,6 +407,13 @@ def literal_path(file: BicepFile, call: bicep.Call) -> Path | None:
     argument = call.arguments[0] if call.arguments else None
     relative = argument.literal if isinstance(argument, bicep.Text) else None
     return content_path(file.path, relative) if relative else None
+
+
+def _limit(parameter: bicep.Parameter, name: str) -> int | None:
+    """The number that a decorator such as `@minValue(1)` sets."""
+    decorator = parameter.decorated(name)
+    argument = decorator.call.arguments[0] if decorator and decorator.call.arguments else None
+    return argument.value if isinstance(argument, bicep.Literal) else None
 
 
 def _looped(value: Part, each: Type) -> Type:

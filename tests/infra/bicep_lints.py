@@ -32,12 +32,10 @@ _ANSWERS_SECRETS = ("listKeys", "listSecrets", "listConnectionStrings", "getSecr
 
 def hosts(file: BicepFile) -> Iterator[Problem]:
     """Addresses of one cloud, where `environment()` knows those of all."""
-    for declaration in file.declarations:
-        for part in bicep.walk(declaration):
-            if isinstance(part, bicep.Text):
-                found = next((m for p in part.pieces if isinstance(p, str) for m in _HOSTS.finditer(p)), None)
-                if found:
-                    yield file.problem(part, f"{found.group()} is the address of one cloud: use environment()")
+    for part in file.every(bicep.Text):
+        found = next((m for p in part.pieces if isinstance(p, str) for m in _HOSTS.finditer(p)), None)
+        if found:
+            yield file.problem(part, f"{found.group()} is the address of one cloud: use environment()")
 
 
 def secrets(file: BicepFile) -> Iterator[Problem]:
@@ -70,6 +68,23 @@ def locations(file: BicepFile) -> Iterator[Problem]:
             yield file.problem(given, f"the location {value.literal!r} is written down: take a parameter")
 
 
+def regions(file: BicepFile) -> Iterator[Problem]:
+    """Where a group or deployment is, asked elsewhere than in a parameter's default: nobody can say otherwise."""
+    defaults = {id(part) for p in file.of(bicep.Parameter) if p.default for part in bicep.walk(p.default)}
+    for part in file.every(bicep.Member):
+        asks = isinstance(part.base, bicep.Call) and called(part.base)[1] in ("resourceGroup", "deployment")
+        if asks and part.name.name == "location" and id(part) not in defaults:
+            yield file.problem(part, "make the location a parameter, with this as its default")
+
+
+def keys(file: BicepFile) -> Iterator[Problem]:
+    """Quotes around keys that need none."""
+    for part in file.every(bicep.Property):
+        plain = isinstance(part.key, bicep.Text) and part.name is not None
+        if plain and re.fullmatch(r"[A-Za-z_]\w*", part.name):
+            yield file.problem(part, f"{part.name} needs no quotes")
+
+
 def needless(file: BicepFile) -> Iterator[Problem]:
     """`dependsOn` of what is referred to anyway."""
     for each in [r for r, _ in resources(file)] + file.of(bicep.Module):
@@ -84,11 +99,10 @@ def needless(file: BicepFile) -> Iterator[Problem]:
 
 def quotes(file: BicepFile) -> Iterator[Problem]:
     """Strings that are nothing but a parameter that is a string; as the key of a property it has to be."""
-    for declaration in file.declarations:
-        keys = [p.key for p in bicep.walk(declaration) if isinstance(p, bicep.Property)]
-        for part in bicep.walk(declaration):
-            if isinstance(part, bicep.Text) and part not in keys and _only_a_string(file, part):
-                yield file.problem(part, "the string is only a string: leave the quotes out")
+    keys = {id(p.key) for p in file.every(bicep.Property)}
+    for part in file.every(bicep.Text):
+        if id(part) not in keys and _only_a_string(file, part):
+            yield file.problem(part, "the string is only a string: leave the quotes out")
 
 
 def _only_a_string(file: BicepFile, text: bicep.Text) -> bool:

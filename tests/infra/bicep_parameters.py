@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.infra import bicep_syntax as bicep
 from tests.infra import bicep_types as types
-from tests.infra.bicep_assignment import unfit
+from tests.infra.bicep_fit import unfit
 from tests.infra.bicep_inference import Typing
 from tests.infra.bicep_symbols import like
 from tests.infra.bicep_syntax import Problem
@@ -20,10 +20,6 @@ from tests.infra.bicep_syntax import Problem
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _WHOLE = re.compile(r"\$\{(?P<name>[^}=]*)(?:=(?P<default>[^}]*))?\}")
-_READERS = {
-    types.BOOL: lambda text: text in ("true", "false"),
-    types.INT: lambda text: re.fullmatch(r"-?\d+", text),
-}
 
 
 def parameters(path: Path) -> Iterator[Problem]:
@@ -89,12 +85,14 @@ def _misread(value: object, target: types.Type) -> Iterator[str]:
 
 
 def _misread_default(default: str, target: types.Type) -> Iterator[str]:
-    reader = _READERS.get(target)
-    if reader:
-        if not reader(default):
-            yield f"{default!r} stands where {target} belongs"
-    elif isinstance(target, types.String):
-        yield from unfit(types.of_value(default), target)
+    """azd reads `false` for a bool and `7` for an int; for a text, everything is text."""
+    texts = all(isinstance(each, types.String) for each in getattr(target, "members", (target,)))
+    try:
+        value = default if texts else json.loads(default or "null")
+    except ValueError:
+        value = default
+    if value is not None:
+        yield from unfit(types.of_value(value), target)
 
 
 def _at(path: Path, text: str, name: str, message: str) -> Problem:

@@ -27,12 +27,8 @@ def start(file: BicepFile) -> Iterator[Problem]:
 
 def _places(file: BicepFile) -> Iterator[tuple[str, Part, bool]]:
     """What is worked out at the start; `whole`: a resource may stand there by itself."""
-    for declaration in file.declarations:
-        for part in bicep.walk(declaration):
-            if isinstance(part, bicep.For):
-                yield "a loop", part.over, False
-            elif isinstance(part, bicep.If):
-                yield "a condition", part.condition, False
+    yield from (("a loop", part.over, False) for part in file.every(bicep.For))
+    yield from (("a condition", part.condition, False) for part in file.every(bicep.If))
     bodies = [r.value for r, _ in resources(file)] + [m.value for m in file.of(bicep.Module)]
     for body in filter(None, map(bicep.body_of, bodies)):
         for name in ("name", "scope", "parent"):

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 
 from tests.infra import bicep_syntax as bicep
-from tests.infra.bicep_functions import DECORATORS, FUNCTIONS, NAMESPACES, builtin, called
+from tests.infra.bicep_functions import DECORATOR_TAKES, DECORATORS, FUNCTIONS, NAMESPACES, builtin, called
 from tests.infra.bicep_syntax import BicepFile, Part, Problem
 
 
@@ -23,9 +23,9 @@ def undefined(file: BicepFile) -> Iterator[Problem]:
         for name in used(part):
             if name.name not in declared and name.name not in NAMESPACES:
                 yield file.problem(name, f"{name.name!r} is not declared{like(name.name, declared)}")
-        for each in bicep.walk(part):
-            if isinstance(each, bicep.TypeName) and each.name not in declared and each.name not in _PRIMITIVES:
-                yield file.problem(each, f"there is no type {each.name!r}{like(each.name, declared)}")
+    for each in file.every(bicep.TypeName):
+        if each.name not in declared and each.name not in _PRIMITIVES:
+            yield file.problem(each, f"there is no type {each.name!r}{like(each.name, declared)}")
 
 
 def duplicates(file: BicepFile) -> Iterator[Problem]:
@@ -34,25 +34,22 @@ def duplicates(file: BicepFile) -> Iterator[Problem]:
         yield from _twice(
             file, [d.name for d in file.declarations if isinstance(d, bicep.Output) == kind], "declared"
         )
-    for part in _everything(file):
-        for each in bicep.walk(part):
-            if isinstance(each, bicep.Object):
-                keys = [p for p in each.properties if p.name is not None]
-                yield from _twice(file, [bicep.Name(p.span, p.name) for p in keys], "given")
+    for each in file.every(bicep.Object):
+        keys = [p for p in each.properties if p.name is not None]
+        yield from _twice(file, [bicep.Name(p.span, p.name) for p in keys], "given")
 
 
 def functions(file: BicepFile) -> Iterator[Problem]:
     """Calls of functions that do not exist, or do not take so many arguments, or not in that place."""
     own = {f.name.name: f for f in file.of(bicep.Function)}
     defaults = {id(call) for p in file.of(bicep.Parameter) if p.default for call in bicep.walk(p.default)}
-    for part in _everything(file, decorators=False):
-        for call in (each for each in bicep.walk(part) if isinstance(each, bicep.Call)):
-            namespace, name = called(call)
-            if namespace is None and name in own:
-                count = len(own[name].parameters)
-                yield from _counted(file, call, name, count, count)
-            elif namespace != "?":
-                yield from _builtin_called(file, call, namespace, name, in_default=id(call) in defaults)
+    for call in file.every(bicep.Call):
+        namespace, name = called(call)
+        if namespace is None and name in own:
+            count = len(own[name].parameters)
+            yield from _counted(file, call, name, count, count)
+        elif namespace != "?":
+            yield from _builtin_called(file, call, namespace, name, in_default=id(call) in defaults)
 
 
 def decorators(file: BicepFile) -> Iterator[Problem]:
@@ -65,18 +62,16 @@ def decorators(file: BicepFile) -> Iterator[Problem]:
             elif not isinstance(declaration, places):
                 kind = type(declaration).__name__.lower()
                 yield file.problem(each, f"@{each.name} cannot stand at a {kind}")
+            elif len(each.call.arguments) != (each.name in DECORATOR_TAKES):
+                yield file.problem(each, f"@{each.name} takes {int(each.name in DECORATOR_TAKES)} arguments")
         yield from _twice(file, [bicep.Name(d.span, d.name) for d in declaration.decorators], "decorated with")
 
 
 def unused(file: BicepFile) -> Iterator[Problem]:
     """Parameters, variables, functions, imports and existing resources that nothing refers to."""
     seen = {name.name for part in _everything(file) for name in used(part)}
-    seen |= {
-        called(each)[1] for part in _everything(file) for each in bicep.walk(part) if isinstance(each, bicep.Call)
-    }
-    seen |= {
-        each.name for part in _everything(file) for each in bicep.walk(part) if isinstance(each, bicep.TypeName)
-    }
+    seen |= {called(each)[1] for each in file.every(bicep.Call)}
+    seen |= {each.name for each in file.every(bicep.TypeName)}
     for declaration in file.declarations:
         name = declaration.name.name
         idle = isinstance(declaration, bicep.Parameter | bicep.Variable | bicep.Function | bicep.Imported)
@@ -140,11 +135,10 @@ def like(name: str, candidates: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def _everything(file: BicepFile, *, decorators: bool = True) -> Iterator[Part]:
+def _everything(file: BicepFile) -> Iterator[Part]:
     for declaration in file.declarations:
         yield declaration
-        if decorators:
-            yield from (argument for each in declaration.decorators for argument in each.call.arguments)
+        yield from (argument for each in declaration.decorators for argument in each.call.arguments)
 
 
 def _twice(file: BicepFile, names: Iterable[bicep.Name], how: str) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ import itertools
 import re
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import tree_sitter_bicep
@@ -319,14 +319,25 @@ class BicepFile:
     metadata: tuple[Part, ...] = ()
     errors: tuple[Problem, ...] = field(default=())
 
-    def of(self, kind: type) -> list:
+    def of[D: Declaration](self, kind: type[D]) -> list[D]:
         """The declarations of one kind, in the file's order."""
         return [d for d in self.declarations if isinstance(d, kind)]
 
+    def every[P: Part](self, kind: type[P]) -> list[P]:
+        """All parts of one kind, at any depth, in the file's order; decorators are not gone into."""
+        return [part for part in self._parts if isinstance(part, kind)]
+
+    @functools.cached_property
+    def _parts(self) -> list[Part]:
+        return [part for declaration in self.declarations for part in walk(declaration)]
+
+    @functools.cached_property
+    def _symbols(self) -> dict[str, Declaration]:
+        return {d.name.name: d for d in reversed(self.declarations) if not isinstance(d, Output)}
+
     def declared(self, name: str) -> Declaration | None:
         """What a symbol stands for: an output is no symbol."""
-        found = (d for d in self.declarations if d.name.name == name and not isinstance(d, Output))
-        return next(found, None)
+        return self._symbols.get(name)
 
     def problem(self, at: Part | Span, message: str) -> Problem:
         span = at if isinstance(at, Span) else at.span
@@ -365,11 +376,16 @@ def walk(part: Part) -> Iterator[Part]:
 
 def children(part: Part) -> Iterator[Part]:
     """The parts right inside, without decorators."""
-    for each in fields(part):
-        value = getattr(part, each.name)
+    for name in _fields(type(part)):
+        value = getattr(part, name)
         for inner in value if isinstance(value, tuple) else (value,):
-            if isinstance(inner, Part) and each.name != "decorators":
+            if isinstance(inner, Part):
                 yield inner
+
+
+@functools.cache
+def _fields(kind: type[Part]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind) if each.name not in ("span", "decorators"))
 
 
 def body_of(value: Part) -> Object | None:
@@ -694,7 +710,7 @@ class _Reader:
         return Literal(_span(node), None)
 
     def parenthesized(self, node: Node) -> Part:
-        return self.expression(_inner(node)[1:-1])
+        return replace(self.expression(_inner(node)[1:-1]), span=_span(node))
 
     def array(self, node: Node) -> Array:
         """The grammar tears the first item of an array apart before its brackets: they are joined again."""
@@ -702,7 +718,7 @@ class _Reader:
 
     def condition(self, node: Node) -> If:
         _, condition, body = _inner(node)
-        return If(_span(node), self.atom(condition), self.atom(body))
+        return If(_span(node), self.expression(_inner(condition)[1:-1]), self.atom(body))
 
     def several(self, node: Node) -> tuple[Part, ...]:
         return tuple(self.expression([child]) for child in _inner(node) if child.is_named)

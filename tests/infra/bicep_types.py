@@ -51,11 +51,17 @@ class Bool(Type):
 
 @dataclass(frozen=True)
 class Int(Type):
+    """A whole number from `least` to `most`; a number that is written down is from itself to itself."""
+
     least: int | None = None
     most: int | None = None
 
+    @property
+    def value(self) -> int | None:
+        return self.least if self.least == self.most else None
+
     def __str__(self):
-        return "int"
+        return "int" if self.value is None else str(self.value)
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,9 @@ def of_value(value: Any) -> Type:
         return array_of(union(map(of_value, value)))
     if isinstance(value, Mapping):
         return object_of({str(key): of_value(each) for key, each in value.items()}, "object of the file")
-    return {bool: BOOL, int: INT, type(None): NULL}.get(type(value), ANY)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Int(value, value)
+    return {bool: BOOL, type(None): NULL}.get(type(value), ANY)
 
 
 def _same(value: Type) -> Type:

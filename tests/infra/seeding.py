@@ -96,7 +96,7 @@ def _appended(file: BicepFile, text: str) -> Edit:
 
 
 def _parts(file: BicepFile, kind: type) -> Iterator:
-    return (each for d in file.declarations for each in bicep.walk(d) if isinstance(each, kind))
+    return iter(file.every(kind))
 
 
 def _in_own_line(file: BicepFile, property_: bicep.Property) -> bool:
@@ -242,6 +242,15 @@ def _yes(file: BicepFile) -> Iterator[Edit]:
         if isinstance(parameter.type, bicep.TypeName) and parameter.type.name in ("bool", "int"):
             end = parameter.default.span.end if parameter.default else parameter.type.span.end
             yield Edit(parameter.type.span.end, end, " = 'yes'")
+
+
+def _limits(file: BicepFile) -> Iterator[Edit]:
+    """Defaults beyond what the parameter's own decorators allow."""
+    beyond = {"minValue": "-1", "maxValue": "999999999", "minLength": "''", "allowed": "'Seeded'"}
+    for parameter in file.of(bicep.Parameter):
+        for name in beyond.keys() & {d.name for d in parameter.decorators}:
+            end = parameter.default.span.end if parameter.default else parameter.type.span.end
+            yield Edit(parameter.type.span.end, end, f" = {beyond[name]}")
 
 
 def _wrong_output(file: BicepFile) -> Iterator[Edit]:
@@ -430,6 +439,98 @@ def _quoted(file: BicepFile) -> Iterator[Edit]:
             yield _replaced(each.value, f"'${{{each.value.name}}}'")
 
 
+def _operands(file: BicepFile) -> Iterator[Edit]:
+    wrong = {"&&": "'x'", "||": "1", "+": "true", "-": "'x'"}
+    for part in file.every(bicep.Binary):
+        if part.operator in wrong:
+            yield _replaced(part.left, wrong[part.operator])
+    for part in (*file.every(bicep.Ternary), *file.every(bicep.If)):
+        if not isinstance(part.condition, bicep.Binary):
+            yield _replaced(part.condition, "(1 + 1)")
+
+
+def _argument(file: BicepFile) -> Iterator[Edit]:
+    strict = ("toLower", "uniqueString", "guid", "split", "startsWith", "subscription", "map", "filter", "items")
+    for call in file.every(bicep.Call):
+        if isinstance(call.function, bicep.Name) and call.function.name in strict and call.arguments:
+            yield _replaced(call.arguments[0], "true")
+
+
+def _no_lambda(file: BicepFile) -> Iterator[Edit]:
+    for call in file.every(bicep.Call):
+        for argument in call.arguments:
+            if isinstance(argument, bicep.Lambda):
+                yield _replaced(argument, "'x'")
+
+
+def _text_for_resource(file: BicepFile) -> Iterator[Edit]:
+    for part in file.every(bicep.Property):
+        if part.name in ("scope", "parent") and isinstance(part.value, bicep.Name):
+            yield _inserted(part.value.span.end, ".name")
+
+
+def _loop_in_argument(file: BicepFile) -> Iterator[Edit]:
+    yield _appended(file, "output seeded array = union([for one in ['x']: one], [])")
+    yield _appended(file, "var seeded = { a: [for one in ['x']: one] }\noutput seededOut object = seeded")
+    for part in file.every(bicep.For):
+        yield _replaced(part.body, f"[for seeded in ['x']: {file.text(part.body)}]")
+
+
+def _same_name(file: BicepFile) -> Iterator[Edit]:
+    for each in (*file.of(bicep.Resource), *file.of(bicep.Module)):
+        body = bicep.body_of(each.value)
+        name = body.get("name") if body else None
+        if name and not getattr(each, "existing", False):
+            if isinstance(each.value, bicep.For):
+                rest = [body.get(key) for key in ("scope", "parent")]
+                if not any(isinstance(p.value, bicep.Call | bicep.Index) for p in rest if p):
+                    yield _replaced(name.value, "'seeded'")
+            else:
+                twin = file.text(each).replace(f" {each.name.name} ", " seeded ", 1)
+                yield _appended(file, twin)
+
+
+def _region(file: BicepFile) -> Iterator[Edit]:
+    asks = "resourceGroup" if file.target_scope == "resourceGroup" else "deployment"
+    yield _appended(file, f"output seeded string = {asks}().location")
+
+
+def _key(file: BicepFile) -> Iterator[Edit]:
+    for part in file.every(bicep.Property):
+        if isinstance(part.key, bicep.Name):
+            yield _replaced(part.key, f"'{part.key.name}'")
+
+
+def _target(file: BicepFile) -> Iterator[Edit]:
+    wrong = "resourceGroups" if file.target_scope == "resourceGroup" else f"{file.target_scope}s"
+    if file.source.count(b"targetScope = "):
+        at = file.source.index(b"targetScope = ")
+        end = file.source.index(b"\n", at)
+        yield Edit(at, end, f"targetScope = '{wrong}'")
+
+
+def _question(file: BicepFile) -> Iterator[Edit]:
+    if file.target_scope != "resourceGroup":
+        yield _appended(file, "output seeded string = resourceGroup().name")
+
+
+def _decorator_argument(file: BicepFile) -> Iterator[Edit]:
+    for declaration in file.declarations:
+        for each in declaration.decorators:
+            if each.call.arguments:
+                yield _replaced(each.call.arguments[0], "true")
+
+
+def _given_wrong(file: BicepFile) -> Iterator[Edit]:
+    for place in typed(file):
+        if str(place.shape).startswith("params of module"):
+            wrong = "[]" if not isinstance(place.member.type(), types.Array) else "'x'"
+            yield _replaced(place.property.value, wrong)
+
+
+_NO_KEY = "needs '(?:name|endpointType)', which is not given"
+"""Where a property tells types apart, its misspelling is its absence."""
+
 SEEDED = (
     Fault("undefined symbol", "Seeded' is not declared", _undefined),
     Fault("duplicate symbol", "is declared a second time", _duplicate),
@@ -442,7 +543,7 @@ SEEDED = (
     Fault("missing brace", "^syntax: ", _brace),
     Fault("missing quote", "^syntax: ", _quote),
     Fault("bool = 'yes'", "'yes' stands where ", _yes),
-    Fault("misspelled property", "has no property '.*Seeded'", _misspelled, typed=True),
+    Fault("misspelled property", f"has no property '.*Seeded'|{_NO_KEY}", _misspelled, typed=True),
     Fault("wrong api-version", "there is no .*@2001-01-01", _versions, typed=True),
 )
 """The kinds of docs' promise: at least 11 of these 13 are found."""
@@ -453,8 +554,21 @@ MORE = (
     Fault("missing required property", " needs '", _required, typed=True),
     Fault("wrong type", "stands where ", _kind, typed=True),
     Fault("misspelled child type", "there is no .*Seeded", _child, typed=True),
-    Fault("misspelled literal", "Seeded' is (?:not among|no name of) ", _literal, typed=True),
+    Fault("misspelled literal", "Seeded' is (?:not among|no \\w+ of) ", _literal, typed=True),
     Fault("unknown discriminator", "Seeded' is no name of ", _discriminator, typed=True),
+    Fault("default beyond its limits", "is less|is more|is shorter|is not among|stands where", _limits),
+    Fault("wrong type of a module parameter", "stands where ", _given_wrong),
+    Fault("wrong operand", "stands where ", _operands),
+    Fault("wrong argument", "stands where ", _argument),
+    Fault("no lambda where one belongs", "takes a lambda here", _no_lambda),
+    Fault("wrong argument of a decorator", "stands where ", _decorator_argument),
+    Fault("text where a resource belongs", "stands where a resource|stands where .* a scope", _text_for_resource),
+    Fault("loop where none is taken", "no loop is taken here", _loop_in_argument),
+    Fault("two things of one name", "has this name|makes another of this name", _same_name),
+    Fault("unknown target scope", "^targetScope ", _target),
+    Fault("question without an answer", "has no answer in a deployment", _question),
+    Fault("region asked too late", "make the location a parameter", _region),
+    Fault("needless quotes around a key", "needs no quotes", _key),
     Fault("wrong type of an output", "stands where ", _wrong_output),
     Fault("reading what is not there", "has no property '", _misread),
     Fault("too few arguments", r"\(\) takes ", _arguments),

@@ -64,6 +64,13 @@ def test_the_checks_read_the_type_data():
     assert types.resource_type("Microsoft.Web/sites", "1999-01-01") is None
 
 
+def test_a_file_that_is_too_long_to_be_loaded_is_told(tmp_path):
+    (tmp_path / "long.txt").write_text("x" * 131_073)
+    (tmp_path / "main.bicep").write_text("output text string = loadTextContent('long.txt')\n")
+    [problem] = check_tree(tmp_path)
+    assert problem.message == "long.txt is longer than 131072 characters"
+
+
 @pytest.fixture
 def given(tmp_path):
     """What is said of the fixture's parameters after a change."""
