@@ -31,6 +31,7 @@ from hubwarden.adapters.storage.outbox import TableOutbox
 from hubwarden.adapters.storage.queues import QueueWork
 from hubwarden.adapters.storage.remediations import TableRemediations
 from hubwarden.adapters.storage.safety import TableSafety
+from hubwarden.adapters.storage.schema import TableSchema
 from hubwarden.adapters.storage.trail import BlobTrail
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.adapters.tickets.foreign import ForeignTickets
@@ -39,7 +40,7 @@ from hubwarden.domain.census import CensusSettings
 from hubwarden.domain.channels import Notify
 from hubwarden.domain.finding import Actor
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.policy import Policy
+from hubwarden.domain.policy import ALL, Policy
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.snapshot import Facet
 from hubwarden.domain.targets import Tickets
@@ -47,18 +48,19 @@ from hubwarden.service.advice import advice
 from hubwarden.service.bury import bury
 from hubwarden.service.census import census
 from hubwarden.service.desk import settle_late
-from hubwarden.service.errors import StorageUnavailableError
+from hubwarden.service.errors import StateNewerError, StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.events import Ignored
 from hubwarden.service.exemptions import tell_ends
 from hubwarden.service.expire import expire
 from hubwarden.service.gate import read_kill
-from hubwarden.service.health import health
+from hubwarden.service.health import health, misfit_health
 from hubwarden.service.messages import (
     CensusMessage,
     EvaluateMessage,
     MalformedMessageError,
     Message,
+    NewerMessageError,
     NotifyMessage,
     Queue,
     RemediateMessage,
@@ -84,6 +86,7 @@ from hubwarden.service.ports import (
     Ports,
     Remediations,
     SafetyStore,
+    StateSchema,
     SweepRecord,
     TicketSystem,
     Timings,
@@ -93,6 +96,7 @@ from hubwarden.service.remediate import remediate
 from hubwarden.service.route_device_event import read_device_event, route_device_event
 from hubwarden.service.route_event import route_event
 from hubwarden.service.snapshots import forget_old
+from hubwarden.service.state import StateGate
 from hubwarden.service.sweep import sweep
 from hubwarden.service.turns import turns
 from hubwarden.service.verify import verify
@@ -152,6 +156,7 @@ class Hubwarden:
         channels: Mapping[str, Channel] | None = None,
         nonces: Nonces | None = None,
         safety: SafetyStore | None = None,
+        state: StateSchema | None = None,
         clock: Clock | None = None,
         rules: Sequence[Rule] = RULES,
         remediators: Mapping[str, Remediator] = REMEDIATORS,
@@ -185,6 +190,7 @@ class Hubwarden:
             self._file.keep(found)
         self._nonces = nonces or TableNonces(account)
         self._safety = safety or TableSafety(account)
+        self._state = StateGate(state or TableSchema(account), self._clock)
         self._own: Actor | None = None
         if self._policy_problems:
             log.log(
@@ -248,11 +254,17 @@ class Hubwarden:
         await route_event(event, own=own, work=self._work, clock=self._clock, emails=emails)
 
     async def on_device_event(self, event: Mapping[str, Any]) -> None:
-        """A hub's own event arrived: a device was created. It is kept even while the policy file is broken."""
+        """A hub's own event arrived: a device was created. It is kept even while the policy file is broken.
+
+        Raises:
+            StorageUnavailableError: it is to be delivered again, for it cannot be noted down now.
+        """
         rule = self._rule_of_devices
         if self._policy and (rule is None or not self._policy.is_on(rule.id)):
             log.info("event %s ignored: no rule that is on asks for devices", str(event.get("id"))[:100])
             return
+        if misfit := await self._state.misfit():
+            raise StorageUnavailableError(str(misfit))
         await route_device_event(
             event,
             records=self._records,
@@ -266,7 +278,13 @@ class Hubwarden:
         await self._refresh()
         if self.not_ready is not None:
             log.error("no sweep, the policy file cannot be used:\n%s", self.not_ready)
-            await self._no_sweep("policy", self.not_ready)
+            if not await self._state.misfit():
+                await self._no_sweep("policy", self.not_ready)
+            return
+        if misfit := await self._state.misfit(migrate=True):
+            log.error("no sweep: %s", misfit)
+            if misfit.passes:
+                await self._work.send(SweepMessage(subscription=ALL), delay=misfit.wait)
             return
         try:
             await sweep(self._ports)
@@ -287,10 +305,17 @@ class Hubwarden:
             await self._records.add_sweep(SweepRecord((), now, now, 0, 0, 0, {what: why}))
 
     async def on_message(self, queue: Queue, text: str) -> None:
-        """Do the work that a message asks for. What is no message goes to the poison queue at once."""
+        """Do the work that a message asks for. What is no message goes to the poison queue at once.
+
+        What a newer version of hubwarden sent or stored is left to that version: the message comes back later.
+        """
         await self._refresh()
         try:
             message = parse(queue, text)
+        except NewerMessageError as error:
+            log.error("%s: it comes back later", error)  # noqa: TRY400 - one line says it
+            await self._work.put_back(queue, text, delay=_NOT_READY_FOR)
+            return
         except MalformedMessageError as error:
             log.error("%s", error)  # noqa: TRY400 - one line says it
             await self._work.send_to_poison(queue, text)
@@ -299,7 +324,16 @@ class Hubwarden:
             log.error("nothing is done about %s, the policy file cannot be used:\n%s", message, self.not_ready)
             await self._work.send(message, delay=_NOT_READY_FOR)
             return
-        await self._do(message)
+        if misfit := await self._state.misfit(migrate=True):
+            log.error("nothing is done about %s for now: %s", message, misfit)
+            await self._work.put_back(queue, text, delay=misfit.wait)
+            return
+        try:
+            await self._do(message)
+        except StateNewerError as error:
+            self._state.doubt()
+            log.error("nothing is done about %s for now: %s", message, error)  # noqa: TRY400 - one line says it
+            await self._work.put_back(queue, text, delay=_NOT_READY_FOR)
 
     async def on_poison(self, queue: Queue, text: str) -> None:
         """A message came to the poison queue."""
@@ -307,24 +341,35 @@ class Hubwarden:
 
     async def on_page(self, request: Request) -> Answer:
         """Somebody, or a mail scanner, opens the page of a link."""
-        await self._refresh()
-        return unavailable("no policy") if self.not_ready else await answered(self._door.show(request))
+        if why := await self._undecidable():
+            return unavailable(why)
+        return await answered(self._door.show(request))
 
     async def on_decision(self, request: Request) -> Answer:
         """Somebody decides on the page of a link."""
-        await self._refresh()
-        return unavailable("no policy") if self.not_ready else await decided(self._door.decide(request))
+        if why := await self._undecidable():
+            return unavailable(why)
+        return await decided(self._door.decide(request))
 
     async def on_webhook(self, request: Request) -> Answer:
         """A program sends somebody's decision."""
+        if why := await self._undecidable():
+            return hook_unavailable(why)
+        return await decided_by_program(self._door.hook(request))
+
+    async def _undecidable(self) -> str | None:
+        """Why nobody can decide anything for now, or None."""
         await self._refresh()
         if self.not_ready:
-            return hook_unavailable("no policy")
-        return await decided_by_program(self._door.hook(request))
+            return "no policy"
+        misfit = await self._state.misfit()
+        return str(misfit) if misfit else None
 
     async def on_health(self) -> Mapping[str, Any]:
         """Somebody asks how things are."""
         await self._refresh()
+        if misfit := await self._state.misfit():
+            return misfit_health(str(misfit))
         warnings = [self._policy_problems] if self._policy and self._policy_problems else []
         if self._policy is not None:
             warnings += advice(self._policy, signs_in=self.settings.signs_in)

@@ -93,6 +93,11 @@ async def health(
     }  # fmt: skip
 
 
+def misfit_health(why: str) -> Mapping[str, Any]:
+    """What health says where nothing that is stored may be read: see state.py."""
+    return {"ready": False, "reason": why, "warnings": [], "version": __version__}
+
+
 async def _ledger(safety: SafetyStore | None) -> Ledger | str:
     """What was done lately, or why that cannot be read."""
     try:

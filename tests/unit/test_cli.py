@@ -61,7 +61,7 @@ class Desk:
         service = Closing(
             env, hubs=world.hubs, findings=world.findings, records=world.records, work=world.work,
             audit=world.audit, graveyard=world.graveyard, lists=world.lists, tickets=world.tickets,
-            remediations=world.remediations, safety=world.safety, clock=world.clock,
+            remediations=world.remediations, safety=world.safety, state=world.schema, clock=world.clock,
             rules=world.rules, remediators=world.remediators,
         )  # fmt: skip
         self.composed.append(service)
