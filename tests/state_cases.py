@@ -1,7 +1,7 @@
 """What is stored, a sample of each kind, for tests/cases/state/<version>: every later version must read it.
 
-``python -m tests.state_cases`` writes the samples and shapes of the version that the code writes now. Once a version is
-released its folder never changes again: whoever changes what is stored adds a migration, and so a new folder.
+``python -m tests.state_cases`` writes the samples and shapes of the version that the code writes now. Once a
+version is released its folder never changes again: whoever changes what is stored adds a migration and a folder.
 """
 
 from __future__ import annotations
@@ -84,27 +84,30 @@ def sample(kind: Any) -> Any:
     """A value of the type, with everything in it that may be in it."""
     if kind in PLAIN:
         return PLAIN[kind]
-    if kind is Json or kind is JsonObject:
-        return OBJECT
     if isinstance(kind, typing.TypeAliasType):
-        return sample(kind.__value__)
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return OBJECT if kind in {Json, JsonObject} else sample(kind.__value__)
+    return _of_class(kind) if isinstance(kind, type) else _of_parts(kind)
+
+
+def _of_class(kind: Any) -> Any:
+    if issubclass(kind, enum.Enum):
         return next(iter(kind))
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{field.name: sample(hints[field.name]) for field in dataclasses.fields(kind)})
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
-    if origin in {types.UnionType, typing.Union}:
-        return sample(next(part for part in parts if part is not type(None)))
-    if origin is tuple:
-        return (sample(parts[0]),)
-    if origin is frozenset:
-        return frozenset({sample(parts[0])})
-    if origin is typing.Literal:
-        return parts[0]
-    if origin is not None and issubclass(origin, Mapping):
-        return {sample(parts[0]): sample(parts[1])}
-    raise NotImplementedError(f"no sample of {kind}")
+    hints = typing.get_type_hints(kind)
+    return kind(**{field.name: sample(hints[field.name]) for field in dataclasses.fields(kind)})
+
+
+def _of_parts(kind: Any) -> Any:
+    parts = typing.get_args(kind)
+    match typing.get_origin(kind):
+        case types.UnionType | typing.Union:
+            made = sample(next(part for part in parts if part is not type(None)))
+        case typing.Literal:
+            made = parts[0]
+        case container if issubclass(container, Mapping):
+            made = {sample(parts[0]): sample(parts[1])}
+        case container:
+            made = container([sample(parts[0])])
+    return made
 
 
 def message(model: type[BaseModel]) -> BaseModel:
