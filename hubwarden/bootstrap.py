@@ -96,7 +96,7 @@ from hubwarden.service.remediate import remediate
 from hubwarden.service.route_device_event import read_device_event, route_device_event
 from hubwarden.service.route_event import route_event
 from hubwarden.service.snapshots import forget_old
-from hubwarden.service.state import StateGate
+from hubwarden.service.state import Misfit, StateGate
 from hubwarden.service.sweep import sweep
 from hubwarden.service.turns import turns
 from hubwarden.service.verify import verify
@@ -400,6 +400,10 @@ class Hubwarden:
             assert isinstance(found, CensusSettings)
             settings = found
         return timedelta(minutes=settings.grace_minutes)
+
+    async def misfit(self) -> Misfit | None:
+        """Why what is stored is not to be changed by this version, or None."""
+        return await self._state.misfit()
 
     @property
     def ports(self) -> Ports:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -263,3 +265,26 @@ async def test_a_migration_that_is_throttled_breaks_off_and_is_gone_on_with(old,
     clock.forward(timedelta(minutes=2))
     assert await one.misfit(migrate=True) is None
     await all_is_new(old)
+
+
+async def test_the_tables_are_saved_and_restored_with_what_the_guide_prints(old, other, clock, doomed_azurite):
+    from azure.data.tables import TableServiceClient
+
+    guide = (Path(__file__).parents[2] / "docs" / "upgrade.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    made: dict = {"__name__": "copy_tables"}
+    exec(compile(code, "copy_tables.py", "exec"), made)
+    here, there = (
+        TableServiceClient.from_connection_string(one)
+        for one in (old._connection_string, doomed_azurite.connection_string)
+    )
+    await gate(old, clock, ()).misfit(migrate=True)
+    before = {name: await rows(old, name) for name in TABLES}
+    made["copy"](here, there)
+    await gate(old, clock).misfit(migrate=True)
+    await TableFindings(old).save(finding(999), None)
+    made["copy"](there, here)
+    assert {name: await rows(old, name) for name in TABLES} == before
+    assert await gate(other, clock, ()).misfit(migrate=True) is None
+    for each in (here, there):
+        each.close()
