@@ -339,6 +339,7 @@ class Hubwarden:
             return
         if misfit := await self._state.misfit(migrate=True):
             log.error("no sweep: %s", misfit)
+            self.telemetry.count(SWEEPS, complete="false")
             if misfit.passes:
                 await self._work.send(SweepMessage(subscription=ALL), delay=misfit.wait)
             return

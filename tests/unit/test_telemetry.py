@@ -131,7 +131,7 @@ def composed(tmp_path, told):
             credential=Own(), hubs=world.hubs, findings=world.findings, records=world.records, work=world.work,
             audit=world.audit, graveyard=world.graveyard, lists=world.lists, tickets=world.tickets,
             remediations=world.remediations, safety=world.safety, clock=world.clock, rules=RULES, channels={},
-            telemetry=told,
+            telemetry=told, state=world.schema,
         )  # fmt: skip
         service._own = OWN
         return service, world
@@ -592,14 +592,17 @@ def records(told):
             made.append((record, record.getMessage()))
 
     handler, logger = Kept(), logging.getLogger("hubwarden")
-    level = logger.level
+    bootstrap = logging.getLogger("hubwarden.bootstrap")  # the command line, tested here too, makes it quiet
+    levels = {one: one.level for one in (logger, bootstrap)}
     carry_fields(told)
     carry_fields(told)
     logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
+    for one in levels:
+        one.setLevel(logging.DEBUG)
     yield made
     logger.removeHandler(handler)
-    logger.setLevel(level)
+    for one, level in levels.items():
+        one.setLevel(level)
     logging.setLogRecordFactory(before)
 
 
