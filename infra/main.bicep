@@ -104,7 +104,7 @@ param publicUrl string = ''
 @description('Client id of the Entra application that people sign in to for approvals. Empty: nobody signs in, a link is enough.')
 param authClientId string = ''
 
-@description('Paths for which nobody is asked to sign in: each checks a key or a signature of its own, or is public.')
+@description('Paths for which nobody is asked to sign in: each checks a key of its own, or is public. Never the approvals, where the app believes whom the platform names: programs that decide there show a token of authClientId besides their signature.')
 param authExcludedPaths array = [
   '/runtime/webhooks/eventgrid'
   '/api/health'
@@ -114,8 +114,11 @@ param authExcludedPaths array = [
 @description('Nothing is written to any hub, whatever the policy file says.')
 param killSwitch bool = false
 
-@description('More app settings, such as secrets of tickets and channels as Key Vault references. They replace none of ours.')
+@description('More app settings. They replace none of ours.')
 param extraSettings object = {}
+
+@description('More app settings that are secrets of the vault, such as those of tickets and channels: the secret\'s name by the setting\'s, {HUBWARDEN_GITHUB_TOKEN: \'github-token\'}.')
+param secretSettings object = {}
 
 @description('Id (not the display name) of the management group to watch, where the policy file says `subscriptions: [all]`. Its rights are a deployment of their own (management-group.bicep).')
 param managementGroupId string = ''
@@ -245,6 +248,7 @@ module app 'modules/app.bicep' = {
     authClientId: authClientId
     authExcludedPaths: authExcludedPaths
     extraSettings: extraSettings
+    secretSettings: secretSettings
   }
   dependsOn: [
     access

@@ -8,8 +8,8 @@ foreach ($name in 'AZURE_SUBSCRIPTION_ID', 'AZURE_LOCATION', 'AZURE_RESOURCE_GRO
 }
 Need-Az
 
-$tries = [int]((Get-Setting 'HUBWARDEN_HOOK_TRIES') ?? 30)
-$pause = [int]((Get-Setting 'HUBWARDEN_HOOK_PAUSE') ?? 10)
+$tries = Get-Number 'HUBWARDEN_HOOK_TRIES' 30
+$pause = Get-Number 'HUBWARDEN_HOOK_PAUSE' 10
 $scratch = New-Scratch
 
 function Test-Listed {

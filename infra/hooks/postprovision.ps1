@@ -7,8 +7,8 @@ Need 'AZURE_SUBSCRIPTION_ID'
 Need 'AZURE_KEY_VAULT'
 Need-Az
 
-$tries = [int]((Get-Setting 'HUBWARDEN_HOOK_TRIES') ?? 30)
-$pause = [int]((Get-Setting 'HUBWARDEN_HOOK_PAUSE') ?? 10)
+$tries = Get-Number 'HUBWARDEN_HOOK_TRIES' 30
+$pause = Get-Number 'HUBWARDEN_HOOK_PAUSE' 10
 $scratch = New-Scratch
 
 # A new right to the vault takes minutes to arrive; a closed network never opens by waiting.

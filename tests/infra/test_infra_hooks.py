@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import tree_sitter
+import tree_sitter_powershell
 import yaml
 
 
@@ -41,6 +43,20 @@ ENV = {
     "HUBWARDEN_ROLE_SUBSCRIPTIONS": f"{HOME} {OTHER}",
     "HUBWARDEN_HOOK_PAUSE": "0",
     "HUBWARDEN_HOOK_TRIES": "3",
+}
+
+NEEDED = {
+    "preprovision": ["AZURE_SUBSCRIPTION_ID"],
+    "postprovision": ["AZURE_SUBSCRIPTION_ID", "AZURE_KEY_VAULT"],
+    "postdeploy": [
+        "AZURE_SUBSCRIPTION_ID",
+        "AZURE_LOCATION",
+        "AZURE_RESOURCE_GROUP",
+        "AZURE_FUNCTION_NAME",
+        "AZURE_STORAGE_ACCOUNT",
+        "HUBWARDEN_APP_NAME",
+    ],
+    "predown": ["AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "HUBWARDEN_IDENTITY_PRINCIPAL_ID"],
 }
 
 
@@ -229,6 +245,7 @@ class TestPostdeploy:
         azd.set(topics=[{"id": TOPIC, "source": f"/subscriptions/{OTHER}", "identity": "x", "events": [APP]}])
         azd.run("postdeploy")
         before = azd.state()["deployed"]
+        assert before["parameters"]["existingSystemTopics"]["value"] == {}, "it is our own"
         assert azd.run("postdeploy")[0] == 0
         assert azd.state()["deployed"] == before
 
@@ -380,10 +397,12 @@ class TestEachHook:
         code, said = azd.run(hook)
         assert (code, "az login" in said, azd.commands()) == (1, True, [])
 
-    @pytest.mark.parametrize("hook", HOOKS[1:])
-    def test_names_the_setting_that_is_missing(self, azd, hook):
-        code, said = azd.run(hook, AZURE_SUBSCRIPTION_ID=None)
-        assert (code, "AZURE_SUBSCRIPTION_ID is not set" in said, azd.state()["calls"]) == (1, True, [])
+    @pytest.mark.parametrize(("hook", "settings"), NEEDED.items())
+    def test_names_the_setting_that_is_missing_and_does_nothing(self, azd, hook, settings):
+        for setting in settings:
+            code, said = azd.run(hook, **{setting: None})
+            assert (code, f"{setting} is not set" in said) == (1, True)
+        assert azd.state()["calls"] == []
 
     @pytest.mark.parametrize("hook", HOOKS)
     def test_azd_runs_it_on_each_system(self, hook):
@@ -392,6 +411,11 @@ class TestEachHook:
         assert hooks[hook]["posix"] == {"shell": "sh", "run": f"infra/hooks/{hook}.sh"}
         assert hooks[hook]["windows"] == {"shell": "pwsh", "run": f"infra/hooks/{hook}.ps1"}
         assert os.access(ROOT / "infra" / "hooks" / f"{hook}.sh", os.X_OK)
+
+    @pytest.mark.parametrize("name", [*HOOKS, "common"])
+    def test_has_a_twin_that_is_powershell(self, name):
+        parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
+        assert not parser.parse(_text(name, "ps1").encode()).root_node.has_error
 
     @pytest.mark.parametrize("name", [*HOOKS, "common"])
     def test_has_a_twin_with_the_same_commands_of_az(self, name):
@@ -409,18 +433,16 @@ class TestEachHook:
     @pytest.mark.parametrize("name", HOOKS)
     def test_asks_for_outputs_that_the_deployment_has(self, name):
         outputs = set(re.findall(r"(?m)^output ([A-Z_]+) ", (ROOT / "infra" / "main.bicep").read_text()))
-        own = {"AZURE_SUBSCRIPTION_ID"}  # azd's own
-        asked = {
-            setting
-            for setting in _settings(_twin(name, "sh"))
-            if re.search(rf"need {setting}\b", _twin(name, "sh"))
-        }
-        assert asked - own <= outputs
+        assert set(NEEDED[name]) - {"AZURE_SUBSCRIPTION_ID"} <= outputs, "azd itself gives but the subscription"
+
+
+def _text(name, suffix):
+    return (ROOT / "infra" / "hooks" / f"{name}.{suffix}").read_text()
 
 
 def _twin(name, suffix):
-    text = (ROOT / "infra" / "hooks" / f"{name}.{suffix}").read_text()
-    text = re.sub(r"(?m)^\s*#.*$", "", text)
+    """Its text without comments, a command a line."""
+    text = re.sub(r"(?m)^\s*#.*$", "", _text(name, suffix))
     return re.sub(r"\s*[\\`]\n\s*", " ", text)
 
 
