@@ -6,7 +6,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 NODE_READY := node_modules/.ready
 
-.PHONY: demo up bench soak test lint unit setup schema clean
+.PHONY: demo up bench soak test lint unit setup schema rights clean
 
 demo: setup            ## Play the main job against a local Azure. KEEP=1 leaves everything running
 	@$(BIN)/python -m local.demo $(if $(KEEP),--keep)
@@ -27,17 +27,21 @@ soak: setup            ## Random drifts, faults and kills on 50 hubs; then every
 test: setup lint       ## Every check and every test
 	$(BIN)/pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
-lint: setup            ## ruff, mypy --strict, import-linter
+lint: setup            ## ruff, mypy --strict, import-linter; zizmor for the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/zizmor --offline --quiet --persona auditor .github
 
 unit: setup            ## The tests that need nothing but Python
 	$(BIN)/pytest tests/unit $(PYTEST_ARGS)
 
 schema: setup          ## Write the JSON Schema of the policy file, for editors
 	$(BIN)/python -m hubwarden.schema > docs/policy.schema.json
+
+rights: setup          ## Write what each rule needs of Azure, which Bicep makes roles of
+	$(BIN)/python -m hubwarden.rights > infra/rights.json
 
 setup: $(READY) $(NODE_READY)
 

@@ -14,6 +14,7 @@ from detectors._sight import ShapeError, unseen
 from detectors._solutions import solutions_of
 from hubwarden.domain.census import SHOWN, CensusSettings, Coverage
 from hubwarden.domain.jsons import Json
+from hubwarden.domain.permissions import Permissions
 from hubwarden.domain.rule import ManualFix, Rule
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
@@ -182,10 +183,9 @@ RULE: Final = Rule(
     risk="Nobody sees what happens on the devices themselves.",
     recommendation="Monitor devices for threats: a security agent on every device",
     reads=(Facet.HUB, Facet.DEFENDER, Facet.DEVICES),
-    read_actions=(
-        "Microsoft.Devices/IotHubs/read",
-        "Microsoft.Security/iotSecuritySolutions/read",
-        "Microsoft.Devices/IotHubs/twins/read",
+    permissions=Permissions(
+        actions=("Microsoft.Devices/IotHubs/read", "Microsoft.Security/iotSecuritySolutions/read"),
+        data_actions=("Microsoft.Devices/IotHubs/twins/read",),
     ),
     settings=Settings,
     detect=detect,

@@ -14,6 +14,7 @@ from detectors._sight import ShapeError, unseen
 from detectors._solutions import SOLUTION, WORKSPACE, Solution, solutions_of
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import Json
+from hubwarden.domain.permissions import Permissions
 from hubwarden.domain.rule import ManualFix, Rule, RuleSettings
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Snapshot
@@ -151,7 +152,9 @@ RULE: Final = Rule(
     risk="Nobody is told when the hub or its devices are attacked.",
     recommendation="Monitor the hub for threats: Microsoft Defender for IoT on every hub",
     reads=(Facet.HUB, Facet.DEFENDER),
-    read_actions=("Microsoft.Devices/IotHubs/read", "Microsoft.Security/iotSecuritySolutions/read"),
+    permissions=Permissions(
+        actions=("Microsoft.Devices/IotHubs/read", "Microsoft.Security/iotSecuritySolutions/read")
+    ),
     settings=Settings,
     detect=detect,
     benchmarks=("MCSB LT-1", "CIS Azure Foundations 2.0.0 2.2.1"),

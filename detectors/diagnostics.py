@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from detectors._sight import ShapeError, unseen
 from hubwarden.domain.jsons import Json, JsonObject
+from hubwarden.domain.permissions import Permissions
 from hubwarden.domain.rule import ManualFix, Rule, RuleSettings
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Snapshot
@@ -70,6 +71,11 @@ class Settings(RuleSettings):
         min_length=1,
         description="Log categories and category groups that must go there.",
     )
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """The one that is set."""
+        return () if self.destination is None else (self.destination,)
 
     @model_validator(mode="after")
     def _event_hub_has_a_rule(self) -> Self:
@@ -319,13 +325,17 @@ RULE: Final = Rule(
     risk="Without the hub's logs nobody sees who connects, who changes devices, and what fails.",
     recommendation="Set up diagnostics: resource logs of IoT Hub in a diagnostic setting",
     reads=(Facet.HUB, Facet.DIAGNOSTICS),
-    read_actions=(
-        "Microsoft.Devices/IotHubs/read",
-        "Microsoft.Insights/diagnosticSettings/read",
-        "Microsoft.Insights/diagnosticSettingsCategories/read",
-        "Microsoft.OperationalInsights/workspaces/read",
-        "Microsoft.Storage/storageAccounts/read",
-        "Microsoft.EventHub/namespaces/authorizationRules/read",
+    permissions=Permissions(
+        actions=(
+            "Microsoft.Devices/IotHubs/read",
+            "Microsoft.Insights/diagnosticSettings/read",
+            "Microsoft.Insights/diagnosticSettingsCategories/read",
+        ),
+        on_destination=(
+            "Microsoft.OperationalInsights/workspaces/read",
+            "Microsoft.Storage/storageAccounts/read",
+            "Microsoft.EventHub/namespaces/authorizationRules/read",
+        ),
     ),
     settings=Settings,
     detect=detect,

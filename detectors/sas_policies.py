@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from detectors._sight import ShapeError, unseen
 from hubwarden.domain.jsons import Json
+from hubwarden.domain.permissions import Permissions
 from hubwarden.domain.rule import ManualFix, Rule, RuleSettings
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Snapshot
@@ -191,7 +192,9 @@ RULE: Final = Rule(
     risk="Whoever holds the keys of a broad policy can read, change and impersonate every device of the hub.",
     recommendation="Access control for the hub: shared access policies with the least rights",
     reads=(Facet.HUB, Facet.POLICIES),
-    read_actions=("Microsoft.Devices/IotHubs/read", "Microsoft.Devices/IotHubs/listkeys/action"),
+    permissions=Permissions(
+        actions=("Microsoft.Devices/IotHubs/read", "Microsoft.Devices/IotHubs/listkeys/action")
+    ),
     settings=Settings,
     detect=detect,
     benchmarks=("MCSB IM-1", "MCSB PA-7"),

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from detectors._sight import unseen
 from hubwarden.domain.jsons import ABSENT, get_at
+from hubwarden.domain.permissions import Permissions
 from hubwarden.domain.rule import ManualFix, Rule, RuleSettings
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Snapshot
@@ -142,7 +143,7 @@ RULE: Final = Rule(
     risk="Devices and services may talk to the hub over TLS versions with known attacks.",
     recommendation="Secure device communication: use TLS 1.2 for connections to IoT Hub",
     reads=(Facet.HUB,),
-    read_actions=("Microsoft.Devices/IotHubs/read",),
+    permissions=Permissions(actions=("Microsoft.Devices/IotHubs/read",)),
     settings=Settings,
     detect=detect,
     benchmarks=("MCSB DP-3", "PSRule Azure.IoTHub.MinTLS", "AzTS Azure_IoTHub_DP_Use_Secure_TLS_Version"),

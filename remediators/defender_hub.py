@@ -10,6 +10,7 @@ from detectors._solutions import Solution, solutions_of, strange
 from detectors.defender_hub import RULE, Settings, judge
 from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.jsons import ABSENT, Json, MaybeJson, get_at
+from hubwarden.domain.permissions import Permissions
 from hubwarden.domain.plan import Change, PlanError, Target
 from hubwarden.domain.rule import Remediator, Safety
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
@@ -140,10 +141,7 @@ REMEDIATOR: Final = Remediator(
     rule_id=RULE.id,
     safety=Safety.APPROVAL,
     why="Defender may charge for every device of the hub, and a change to a solution holds for all hubs in it.",
-    write_actions=(
-        "Microsoft.Security/iotSecuritySolutions/write",
-        "Microsoft.Security/iotSecuritySolutions/read",
-    ),
+    permissions=Permissions(actions=("Microsoft.Security/iotSecuritySolutions/write",)),
     paths=(),
     plan=plan,
     beyond=((Target.DEFENDER, ()),),

@@ -15,6 +15,7 @@ from detectors.diagnostics import (
     view_of,
 )
 from hubwarden.domain.jsons import ABSENT, Json, JsonObject, MaybeJson
+from hubwarden.domain.permissions import Permissions
 from hubwarden.domain.plan import Change, PlanError, Target
 from hubwarden.domain.rule import Remediator, Safety
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
@@ -120,7 +121,14 @@ REMEDIATOR: Final = Remediator(
         "A setting of our own is added or replaced; nobody else's is touched and no device notices. "
         "The logs cost what the destination charges for them."
     ),
-    write_actions=("Microsoft.Insights/diagnosticSettings/write", "Microsoft.Insights/diagnosticSettings/read"),
+    permissions=Permissions(
+        actions=("Microsoft.Insights/diagnosticSettings/write",),
+        on_destination=(
+            "Microsoft.OperationalInsights/workspaces/sharedKeys/action",
+            "Microsoft.Storage/storageAccounts/listKeys/action",
+            "Microsoft.EventHub/namespaces/authorizationRules/listkeys/action",
+        ),
+    ),
     paths=(),
     plan=plan,
     beyond=((Target.DIAGNOSTICS, (NAME,)),),

@@ -8,6 +8,7 @@ from typing import Final
 from detectors._sight import ShapeError
 from detectors.sas_policies import RULE, Rights, SasPolicy, Settings, policies_of, written
 from hubwarden.domain.jsons import ABSENT, JsonObject, MaybeJson
+from hubwarden.domain.permissions import Permissions
 from hubwarden.domain.plan import Change, PlanError, Target
 from hubwarden.domain.rule import Remediator, Safety
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
@@ -99,11 +100,7 @@ REMEDIATOR: Final = Remediator(
         "Whoever uses the policy's keys is cut off by its removal, or loses the rights that are taken from it; "
         "whether anybody uses them cannot be seen in Azure."
     ),
-    write_actions=(
-        "Microsoft.Devices/IotHubs/write",
-        "Microsoft.Devices/IotHubs/read",
-        "Microsoft.Devices/IotHubs/listkeys/action",
-    ),
+    permissions=Permissions(actions=("Microsoft.Devices/IotHubs/write",)),
     paths=(),
     plan=plan,
     beyond=((Target.POLICIES, ()),),

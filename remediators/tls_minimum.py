@@ -7,6 +7,7 @@ from typing import Final
 
 from detectors.tls_minimum import PATH, RULE, Settings, unenforced_region, version_of
 from hubwarden.domain.jsons import ABSENT, get_at
+from hubwarden.domain.permissions import Permissions
 from hubwarden.domain.plan import Change, PlanError
 from hubwarden.domain.rule import Remediator, Safety
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
@@ -54,7 +55,7 @@ REMEDIATOR: Final = Remediator(
         "IoT Hub itself stopped accepting TLS 1.0 and 1.1 on 31 August 2025, so raising the minimum to 1.2 "
         "cuts off no client that could still connect; devices that offer only weak ciphers may be."
     ),
-    write_actions=("Microsoft.Devices/IotHubs/write", "Microsoft.Devices/IotHubs/read"),
+    permissions=Permissions(actions=("Microsoft.Devices/IotHubs/write",)),
     paths=(PATH,),
     plan=plan,
     warn=warn,

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from hubwarden.cli import audit, limits, policy, screen, shapes
+from hubwarden.cli import audit, limits, policy, role, screen, shapes
 from hubwarden.cli import rollback as undo
 from hubwarden.cli.lookup import found as _found
 from hubwarden.cli.lookup import hub_named as _hub
@@ -41,6 +41,7 @@ app = typer.Typer(
 app.add_typer(audit.app, name="audit")
 policy.register(app)
 limits.register(app)
+role.register(app)
 
 
 def main(arguments: Sequence[str]) -> int:

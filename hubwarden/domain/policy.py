@@ -137,6 +137,11 @@ class _RuleSection(_Section):
         """Whether the mode is another one than off for any hub that there could be."""
         return any(mode is not Mode.OFF for mode in (self.mode, *(scope.mode for scope in self.scopes)) if mode)
 
+    def possible(self) -> list[tuple[Mode, RuleSettings]]:
+        """Each mode and settings that a hub can have, whichever hubs there are."""
+        scopes = [(scope.mode or self.mode, self._merged(index)) for index, scope in enumerate(self.scopes)]
+        return [(self.mode, self.settings), *scopes]
+
     def _wish(self, rule_id: str, index: int | None) -> Wish:
         at = ("rules", rule_id)
         if index is None or self.scopes[index].mode is None:
@@ -224,6 +229,11 @@ class Policy(_Section):
         """Whether any hub's drift is asked about: the rule is not off everywhere."""
         section: _RuleSection | None = self._section(rule_id)
         return section is None or section.is_on
+
+    def possible(self, rule: Rule) -> list[tuple[Mode, RuleSettings]]:
+        """Each mode of the rule, and the settings with it, that a hub can have, whichever hubs there are."""
+        section: _RuleSection | None = self._section(rule.id)
+        return [(Mode.REPORT, rule.settings())] if section is None else section.possible()
 
     def settings_of(self, rule: Rule, hub: HubId | None, tags: Tags | None = None) -> RuleSettings:
         """The rule's settings for this hub (None: for hubs in general), its defaults where the file names none."""

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from hubwarden.domain.jsons import Path
+from hubwarden.domain.permissions import Permissions
 from hubwarden.domain.plan import Change, Target
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.snapshot import Facet, Snapshot
@@ -39,6 +40,11 @@ class RuleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Resource ids of what the rule wants hubs to send to, where it wants that."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class ManualFix:
@@ -54,7 +60,10 @@ class ManualFix:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What must hold of a hub. ``detect`` is pure and yields at least one verdict."""
+    """What must hold of a hub. ``detect`` is pure and yields at least one verdict.
+
+    ``permissions`` are what it takes to read ``reads``.
+    """
 
     id: str
     title: str
@@ -62,7 +71,7 @@ class Rule:
     risk: str
     recommendation: str
     reads: tuple[Facet, ...]
-    read_actions: tuple[str, ...]
+    permissions: Permissions
     settings: type[RuleSettings]
     detect: Callable[[Snapshot, Any], Iterator[Verdict]]
     benchmarks: tuple[str, ...]
@@ -80,13 +89,14 @@ class Remediator:
     """The fix of one rule. ``plan`` is pure and yields the changes that end the drift.
 
     It may touch these ``paths`` of the hub's body, and what lies under ``beyond`` on other targets, nothing else.
+    ``permissions`` are what it takes beyond the rule's own.
     ``warn`` is pure too and yields, one sentence each, what whoever approves the plan should know of it.
     """
 
     rule_id: str
     safety: Safety
     why: str
-    write_actions: tuple[str, ...]
+    permissions: Permissions
     paths: tuple[tuple[str, ...], ...]
     plan: Callable[[Drift, Snapshot, Any], Iterator[Change]]
     beyond: tuple[tuple[Target, Path], ...] = ()

@@ -97,6 +97,14 @@ class SimulatorClient(ProvidersClient):
         """Lift the denials of an action, or all."""
         await self._send("DELETE", "denials", {"action": action})
 
+    async def grant(self, principal: str, scope: str, **options: Any) -> None:
+        """Give a client or object id a role on a scope."""
+        await self._send("POST", "grants", {"principal": principal, "scope": scope, **options})
+
+    async def revoke(self, principal: str) -> None:
+        """Take all its roles away."""
+        await self._send("DELETE", "grants", {"principal": principal})
+
     async def fail(self, method: str = "*", path: str = "", **options: Any) -> Any:
         """Put a fault in force; its number."""
         return await self._send("POST", "faults", {"method": method, "path": path, **options})

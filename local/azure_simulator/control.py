@@ -58,6 +58,8 @@ CONTROL: dict[tuple[str, str], Operation] = {
     ("GET", "denials"): lambda sim, _: [dataclasses.asdict(denial) for denial in sim.state.access.denials],
     ("POST", "denials"): lambda sim, args: sim.deny(**args),
     ("DELETE", "denials"): lambda sim, args: sim.allow(**args),
+    ("POST", "grants"): lambda sim, args: sim.grant(**args),
+    ("DELETE", "grants"): lambda sim, args: sim.revoke(**args),
     ("GET", "faults"): lambda sim, _: sim.faults(),
     ("POST", "faults"): lambda sim, args: sim.fail(**args),
     ("DELETE", "faults"): lambda sim, args: sim.clear_faults(**{name: int(value) for name, value in args.items()}),

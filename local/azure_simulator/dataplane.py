@@ -120,7 +120,7 @@ class DataPlane:
 
     def _check_right(self, call: HubCall, hub: Hub, action: str) -> None:
         """A missing role is a 401 too, and the text names the caller (issues of Azure SDKs)."""
-        if call.caller is not None and not self._state.access.allows(call.caller, action, hub.path.id):
+        if call.caller is not None and not self._state.access.allows(call.caller, action, hub.path.id, data=True):
             who = call.caller.principal.upn or call.caller.principal.oid
             text = f"Principal {who} is not authorized for {call.method} on {call.path} due to no assigned"
             raise data_plane_error(401, "IotHubUnauthorized", f"{text} permissions")

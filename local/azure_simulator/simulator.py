@@ -3,13 +3,13 @@
 import dataclasses
 import tempfile
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from aiohttp import web
 
-from local.azure_simulator.access import Denial
+from local.azure_simulator.access import Denial, Grant
 from local.azure_simulator.config import FIXED, SimulatorConfig
 from local.azure_simulator.control import Control
 from local.azure_simulator.dataplane import PREFIX
@@ -177,6 +177,17 @@ class AzureSimulator(Providers):
             denial for denial in self.state.access.denials if action and denial.action.lower() != action.lower()
         ]
         self.state.access.denials = kept
+
+    def grant(
+        self, principal: str, scope: str, *, actions: Sequence[str] = (), data_actions: Sequence[str] = ()
+    ) -> None:
+        """Give a client or object id a role on a scope and below; then it may do only what its roles allow."""
+        self.state.access.grants.append(Grant(principal, scope, tuple(actions), tuple(data_actions)))
+
+    def revoke(self, principal: str) -> None:
+        """Take all its roles away; then it may do everything again."""
+        kept = [grant for grant in self.state.access.grants if grant.principal.lower() != principal.lower()]
+        self.state.access.grants = kept
 
     def fail(self, method: str = "*", path: str = "", **options: Any) -> int:
         """Put a fault in force (see `faults.Fault` for the options); its number."""

@@ -109,6 +109,7 @@ class State:
         self._subscription_states.clear()
         self.locks.clear()
         self.access.denials.clear()
+        self.access.grants.clear()
         self.throttle.reset()
         self.faults.clear()
         self.requests.clear()

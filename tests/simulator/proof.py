@@ -362,7 +362,7 @@ async def warden(sim: AzureSimulator, rules: Mapping[str, Any]) -> AsyncIterator
         connection_verify=sim.ca_file, retry_total=0,
     )  # fmt: skip
     transport = AioHttpTransport(use_env_settings=False, connection_verify=sim.ca_file)
-    cloud = Cloud(sim.url, sim.audience, sim.authority, custom=True)
+    cloud = Cloud(sim.url, sim.audience, sim.authority, custom=True, data_plane=sim.data_plane)
     async with credential:
         made = Warden(
             sim,

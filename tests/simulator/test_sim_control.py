@@ -49,6 +49,10 @@ async def test_everything_else_through_the_control_api(*, control, arm, sim, nam
     await control.deny("*/write", names.hub, principal="new")
     assert (await arm("PATCH", names.hub, {"tags": {}}, token=token)).status == 403
     await control.allow()
+    await control.grant("new", names.hub, actions=["*/write"])
+    assert (await arm("GET", names.hub, token=token)).status == 403
+    await control.revoke("new")
+    assert (await arm("GET", names.hub, token=token)).status == 200
     number = await control.fail("PATCH", "iothubs", status=500, times=None)
     assert (await arm("PATCH", names.hub, {"tags": {}}, token=token)).status == 500
     assert (await control.faults())[0]["hits"] == 1

@@ -140,3 +140,48 @@ async def test_polling_takes_a_right_on_the_subscription(arm, sim, names):
     operation = (await arm.changed(minTlsVersion="1.2")).headers["Azure-AsyncOperation"]
     sim.deny("Microsoft.Devices/locations/operationresults/read", f"/subscriptions/{names.subscription}")
     assert (await arm("GET", operation)).status == 403
+
+
+# --- roles
+
+
+async def test_whoever_was_given_a_role_may_do_only_what_it_allows(arm, sim, names):
+    sim.grant(names.app, names.hub, actions=["Microsoft.Devices/IotHubs/READ"])
+    assert (await arm("GET", names.hub)).status == 200
+    refused = await arm("POST", f"{names.hub}/listkeys")
+    assert (refused.status, refused.code) == (403, "AuthorizationFailed")
+    assert "Microsoft.Devices/IotHubs/listkeys/action" in refused.body["error"]["message"]
+    assert (await arm("POST", f"{names.hub}/listkeys", client=names.person)).status == 200
+
+
+async def test_roles_add_up(arm, sim, names):
+    sim.grant(names.app, names.group, actions=["Microsoft.Devices/IotHubs/read"])
+    sim.grant(names.app, names.group, actions=["Microsoft.Devices/IotHubs/listkeys/action"])
+    assert (await arm("GET", names.hub)).status == 200
+    assert (await arm("POST", f"{names.hub}/listkeys")).status == 200
+    sim.deny("*/listkeys/action", names.hub)
+    assert (await arm("POST", f"{names.hub}/listkeys")).status == 403, "a denial goes before a role"
+
+
+async def test_a_role_holds_on_its_scope_and_below(arm, sim, names):
+    sim.grant(names.app, names.hub, actions=["*"])
+    assert (await arm("GET", names.hub)).status == 200
+    assert (await arm("GET", names.hubs)).status == 403
+
+
+async def test_an_action_of_arm_is_none_of_a_data_plane(sim, session, names):
+    """And the other way round."""
+    token = sim.issue_token(names.app, audience="https://iothubs.azure.net")
+    address = f"{sim.data_plane.format(hostName='press.azure-devices.net')}/devices/query?api-version=2021-04-12"
+
+    async def asked():
+        headers = {"Authorization": f"Bearer {token}"}
+        async with session.post(address, json={"query": "SELECT * FROM devices"}, headers=headers) as answer:
+            return answer.status
+
+    sim.grant(names.app, names.hub, actions=["*"])
+    assert await asked() == 401
+    sim.grant(names.app, names.hub, data_actions=["*"])
+    assert await asked() == 200
+    sim.revoke(names.app)
+    assert await asked() == 200

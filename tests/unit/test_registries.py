@@ -20,6 +20,10 @@ def stems(folder):
     return {path.stem.replace("_", "-") for path in (ROOT / folder).glob("*.py") if not path.stem.startswith("_")}
 
 
+def named(permissions):
+    return [*permissions.actions, *permissions.data_actions, *permissions.on_destination]
+
+
 def module_stem(function):
     return function.__module__.rpartition(".")[2].replace("_", "-")
 
@@ -42,8 +46,8 @@ def test_rule(rule):
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", rule.id)
     assert module_stem(rule.detect) == rule.id
     assert rule.reads
-    assert all(PERMISSION.fullmatch(action) for action in rule.read_actions)
-    assert rule.read_actions
+    assert all(PERMISSION.fullmatch(action) for action in named(rule.permissions))
+    assert rule.permissions.actions
     assert rule.default_mode not in {Mode.AUTO, Mode.APPROVE}
     assert rule.settings() == rule.settings()
     assert rule.reference.startswith("https://")
@@ -69,8 +73,25 @@ def test_remediator(rule_id):
     assert module_stem(remediator.warn) == rule_id
     assert remediator.paths or remediator.beyond
     assert all(path and all(isinstance(key, str) for key in path) for path in remediator.paths)
-    assert remediator.write_actions
-    assert all(PERMISSION.fullmatch(action) for action in remediator.write_actions)
+    assert all(PERMISSION.fullmatch(action) for action in named(remediator.permissions))
+    assert any(action.endswith("/write") for action in remediator.permissions.actions)
+    rule = next(rule for rule in RULES if rule.id == rule_id)
+    assert not set(named(remediator.permissions)) & set(named(rule.permissions)), "the rule's own has it already"
+
+
+def test_a_permission_is_spelled_in_one_way():
+    """Bicep joins what rules need by the letter."""
+    holders = [*RULES, *REMEDIATORS.values()]
+    spelled = {action for each in holders for action in named(each.permissions)}
+    assert len({action.lower() for action in spelled}) == len(spelled)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_to_look_takes_no_right_to_change(rule):
+    """But for listkeys: Azure shows policies in no other way."""
+    strong = {action for action in named(rule.permissions) if not action.endswith("/read")}
+    assert strong <= {"Microsoft.Devices/IotHubs/listkeys/action"}
+    assert not strong or rule.id == "sas-policies"
 
 
 def test_the_registry_cannot_be_changed():

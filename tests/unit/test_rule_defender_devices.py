@@ -175,7 +175,7 @@ def test_no_nonsense_about_solutions_is_compliant_or_breaks_the_rule(data):
 def test_the_rule_says_what_it_reads_and_has_no_fix():
     assert RULE.reads == (Facet.HUB, Facet.DEFENDER, Facet.DEVICES)
     assert issubclass(RULE.settings, CensusSettings)
-    assert "Microsoft.Devices/IotHubs/twins/read" in RULE.read_actions
+    assert "Microsoft.Devices/IotHubs/twins/read" in RULE.permissions.data_actions
     assert RULE.id not in REMEDIATORS
 
 

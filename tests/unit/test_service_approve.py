@@ -220,7 +220,7 @@ async def test_where_no_plan_can_be_made_it_is_a_ticket(broken):
         yield Change(("not", "declared"), 1, 2, "tls-minimum")
 
     real = REMEDIATORS["tls-minimum"]
-    remediator = Remediator("tls-minimum", Safety.AUTO, "w", real.write_actions, real.paths, plan)
+    remediator = Remediator("tls-minimum", Safety.AUTO, "w", real.permissions, real.paths, plan)
     world = World("approve", remediators={"tls-minimum": remediator})
     world.hubs.add(minTlsVersion="1.0")
     await world.sweep()

@@ -9,6 +9,7 @@ import pytest
 from detectors import RULES
 from hubwarden.domain.finding import State
 from hubwarden.domain.jsons import ABSENT
+from hubwarden.domain.permissions import Permissions
 from hubwarden.domain.plan import Change, Plan, PlanError, Target
 from hubwarden.domain.rule import Remediator, RuleSettings, Safety
 from hubwarden.domain.severity import Severity
@@ -54,7 +55,7 @@ PUT_LOGS = Remediator(
     rule_id="logs",
     safety=Safety.AUTO,
     why="it only adds",
-    write_actions=("Microsoft.Insights/diagnosticSettings/write",),
+    permissions=Permissions(actions=("Microsoft.Insights/diagnosticSettings/write",)),
     paths=(),
     beyond=((Target.DIAGNOSTICS, ("hubwarden",)),),
     plan=lambda drift, snapshot, settings: iter(

@@ -1,0 +1,64 @@
+"""The bill of docs/costs.md is the one that is worked out, and its lines move with what they are for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from local.costs import NOTHING_FREE, Prices, Use, lines, table
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "costs.md"
+
+
+def test_the_page_holds_the_table_as_it_is_worked_out():
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- made by `python -m local.costs` -->\n")
+    assert rest.partition("\n<!-- end -->")[0] == table()
+
+
+@pytest.mark.parametrize(
+    ("more", "dearer"),
+    [
+        (
+            {"hubs": 200},
+            {
+                "work of the functions",
+                "function executions",
+                "tables",
+                "queues",
+                "blobs",
+                "Event Grid",
+                "logs and metrics",
+            },
+        ),
+        (
+            {"sweep_minutes": 5},
+            {"work of the functions", "function executions", "tables", "blobs", "logs and metrics"},
+        ),
+        ({"ready_instances": 1}, {"always-ready instances"}),
+        ({"private_endpoints": 4}, {"private endpoints and DNS zones"}),
+        ({"alerts": 10}, {"alerts"}),
+        ({"memory_gb": 4}, {"work of the functions"}),
+    ],
+    ids=str,
+)
+def test_each_line_grows_with_what_it_is_for_and_no_other_does(more, dearer):
+    base = {"hubs": 100, "alerts": 9}
+    before = dict(lines(Use(**base), free=NOTHING_FREE))
+    after = dict(lines(Use(**base | more), free=NOTHING_FREE))
+    assert {item for item in before if after[item] > before[item]} == dearer
+    assert all(after[item] >= before[item] for item in before)
+
+
+def test_what_is_free_is_taken_off_once_and_never_below_nothing():
+    use = Use(100)
+    free, dear = dict(lines(use)), dict(lines(use, free=NOTHING_FREE))
+    assert all(0 <= free[item] <= dear[item] for item in free)
+    assert free["work of the functions"] == 0 < dear["work of the functions"]
+
+
+def test_a_sweep_of_a_thousand_hubs_by_hand():
+    """2,880 sweeps of 11 s and of 1 s, 90,000 seconds of events, 2 GB each."""
+    bill = dict(lines(Use(1000), Prices(gb_second=1), NOTHING_FREE))
+    assert bill["work of the functions"] == pytest.approx((2880 * 12 + 90_000) * 2)
