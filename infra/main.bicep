@@ -123,12 +123,16 @@ param secretSettings object = {}
 @description('Id (not the display name) of the management group to watch, where the policy file says `subscriptions: [all]`. Its rights are a deployment of their own (management-group.bicep).')
 param managementGroupId string = ''
 
+@description('Ids of those subscriptions of the policy file that another tenant has delegated by Azure Lighthouse: their rights are in the delegation, and Event Grid delivers nothing from there.')
+param delegatedSubscriptions array = []
+
 @description('Bring back the vault of an earlier deployment of this name, which was deleted.')
 param recoverVault bool = false
 
 var policy = any(loadYamlContent('../policy.yaml'))
 var everything = contains(policy.subscriptions, 'all')
-var subscriptions = everything ? [] : map(policy.subscriptions, id => toLower(id))
+var delegated = map(delegatedSubscriptions, id => toLower(id))
+var subscriptions = everything ? [] : filter(map(policy.subscriptions, id => toLower(id)), id => !contains(delegated, id))
 var rules = any(policy.?rules) ?? {}
 var observe = (policy.?enforcement ?? '') == 'observe'
 var logs = rules.?diagnostics ?? {}

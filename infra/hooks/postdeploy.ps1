@@ -40,11 +40,11 @@ try {
 
     $subscriptions = Get-Words 'HUBWARDEN_SUBSCRIPTIONS'
     if (-not $subscriptions) {
-        $subscriptions = Get-Words 'HUBWARDEN_EVENT_SUBSCRIPTIONS'
+        $subscriptions = Get-Words 'EVENT_SUBSCRIPTIONS'
     }
-    $hubs = Get-Words 'HUBWARDEN_DEVICE_EVENT_HUBS'
+    $hubs = Get-Words 'DEVICE_EVENT_HUBS'
     if (-not $subscriptions) {
-        Say 'the policy file watches all subscriptions: set HUBWARDEN_EVENT_SUBSCRIPTIONS to the ids of those whose changes are to be seen within seconds. In the others, the sweep finds them.'
+        Say 'no subscription is connected: changes are found by the sweep only. Where the policy file watches all, set EVENT_SUBSCRIPTIONS to the ids of those whose changes are to be seen within seconds.'
     }
     Confirm-Ids $subscriptions
     Confirm-Ids $hubs
@@ -87,7 +87,7 @@ try {
             resourceGroupName    = @{ value = $env:AZURE_RESOURCE_GROUP }
             functionAppName      = @{ value = $env:AZURE_FUNCTION_NAME }
             storageAccountName   = @{ value = $env:AZURE_STORAGE_ACCOUNT }
-            subscriptionIds      = @{ value = @($subscriptions) }
+            eventSubscriptionIds = @{ value = @($subscriptions) }
             deviceEventHubs      = @{ value = @($hubs) }
             existingSystemTopics = @{ value = $topics }
         }

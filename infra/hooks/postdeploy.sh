@@ -2,9 +2,9 @@
 # Subscribes the app's functions to events (infra/events.bicep). Not before the code is there: Event Grid subscribes no
 # function that does not exist, so this waits until Azure lists them.
 #
-# HUBWARDEN_EVENT_SUBSCRIPTIONS  ids, with spaces between: subscriptions to get events of where the policy file says
-#                                `all`. Else they are those of the policy file.
-# HUBWARDEN_DEVICE_EVENT_HUBS    ids of hubs, with spaces between, of which new devices are looked at within seconds.
+# EVENT_SUBSCRIPTIONS  ids, with spaces between: subscriptions to get events of where the policy file says `all`. Else
+#                      they are those of the policy file.
+# DEVICE_EVENT_HUBS    ids of hubs, with spaces between, of which new devices are looked at within seconds.
 set -eu
 hook=postdeploy
 # shellcheck source-path=SCRIPTDIR source=common.sh
@@ -37,10 +37,10 @@ until listed; do
     sleep "$pause"
 done
 
-subscriptions=${HUBWARDEN_SUBSCRIPTIONS:-${HUBWARDEN_EVENT_SUBSCRIPTIONS:-}}
-hubs=${HUBWARDEN_DEVICE_EVENT_HUBS:-}
+subscriptions=${HUBWARDEN_SUBSCRIPTIONS:-${EVENT_SUBSCRIPTIONS:-}}
+hubs=${DEVICE_EVENT_HUBS:-}
 [ -n "$subscriptions" ] ||
-    say "the policy file watches all subscriptions: set HUBWARDEN_EVENT_SUBSCRIPTIONS to the ids of those whose changes are to be seen within seconds. In the others, the sweep finds them."
+    say "no subscription is connected: changes are found by the sweep only. Where the policy file watches all, set EVENT_SUBSCRIPTIONS to the ids of those whose changes are to be seen within seconds."
 
 # json WORD…: a JSON array. Ids hold nothing that JSON would want escaped; whatever does is refused.
 json() {
@@ -103,7 +103,7 @@ cat >"$scratch/parameters.json" <<END
     "resourceGroupName": {"value": "$AZURE_RESOURCE_GROUP"},
     "functionAppName": {"value": "$AZURE_FUNCTION_NAME"},
     "storageAccountName": {"value": "$AZURE_STORAGE_ACCOUNT"},
-    "subscriptionIds": {"value": $ids},
+    "eventSubscriptionIds": {"value": $ids},
     "deviceEventHubs": {"value": $hub_ids},
     "existingSystemTopics": {"value": {$topics}}
   }

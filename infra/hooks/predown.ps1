@@ -126,7 +126,7 @@ if ($env:HUBWARDEN_MANAGEMENT_GROUP) {
 }
 
 $seen = @()
-foreach ($id in @($env:AZURE_SUBSCRIPTION_ID) + (Get-Words 'HUBWARDEN_SUBSCRIPTIONS') + (Get-Words 'HUBWARDEN_EVENT_SUBSCRIPTIONS') + (Get-Words 'HUBWARDEN_ROLE_SUBSCRIPTIONS')) {
+foreach ($id in @($env:AZURE_SUBSCRIPTION_ID) + (Get-Words 'HUBWARDEN_SUBSCRIPTIONS') + (Get-Words 'EVENT_SUBSCRIPTIONS') + (Get-Words 'HUBWARDEN_ROLE_SUBSCRIPTIONS')) {
     $id = $id.ToLowerInvariant()
     if ($seen -contains $id) {
         continue
@@ -136,7 +136,7 @@ foreach ($id in @($env:AZURE_SUBSCRIPTION_ID) + (Get-Words 'HUBWARDEN_SUBSCRIPTI
     Remove-Group $id
     Remove-Roles "/subscriptions/$id" @('--all', '--subscription', $id)
 }
-foreach ($hub in (Get-Words 'HUBWARDEN_DEVICE_EVENT_HUBS')) {
+foreach ($hub in (Get-Words 'DEVICE_EVENT_HUBS')) {
     $id = $hub.Split('/')[2].ToLowerInvariant()
     if ($seen -contains $id) {
         continue

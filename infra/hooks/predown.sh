@@ -133,7 +133,7 @@ if [ -n "${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
 fi
 
 seen=
-for id in $AZURE_SUBSCRIPTION_ID ${HUBWARDEN_SUBSCRIPTIONS:-} ${HUBWARDEN_EVENT_SUBSCRIPTIONS:-} ${HUBWARDEN_ROLE_SUBSCRIPTIONS:-}; do
+for id in $AZURE_SUBSCRIPTION_ID ${HUBWARDEN_SUBSCRIPTIONS:-} ${EVENT_SUBSCRIPTIONS:-} ${HUBWARDEN_ROLE_SUBSCRIPTIONS:-}; do
     id=$(lower "$id")
     case " $seen " in
         *" $id "*) continue ;;
@@ -143,7 +143,7 @@ for id in $AZURE_SUBSCRIPTION_ID ${HUBWARDEN_SUBSCRIPTIONS:-} ${HUBWARDEN_EVENT_
     group_of "$id"
     roles_of "/subscriptions/$id" --all --subscription "$id"
 done
-for hub in ${HUBWARDEN_DEVICE_EVENT_HUBS:-}; do
+for hub in ${DEVICE_EVENT_HUBS:-}; do
     id=$(lower "$(printf '%s' "$hub" | cut -d / -f 3)")
     case " $seen " in
         *" $id "*) continue ;;

@@ -32,6 +32,7 @@ HUB = f"/subscriptions/{OTHER}/resourceGroups/Plant/providers/Microsoft.Devices/
 ROLES = "providers/Microsoft.Authorization/roleDefinitions"
 ENV = {
     "AZURE_SUBSCRIPTION_ID": HOME,
+    "AZURE_ENV_NAME": "dev",
     "AZURE_LOCATION": "westeurope",
     "AZURE_RESOURCE_GROUP": "rg-dev",
     "AZURE_FUNCTION_NAME": f"func-{APP}",
@@ -46,7 +47,7 @@ ENV = {
 }
 
 NEEDED = {
-    "preprovision": ["AZURE_SUBSCRIPTION_ID"],
+    "preprovision": ["AZURE_SUBSCRIPTION_ID", "AZURE_ENV_NAME"],
     "postprovision": ["AZURE_SUBSCRIPTION_ID", "AZURE_KEY_VAULT"],
     "postdeploy": [
         "AZURE_SUBSCRIPTION_ID",
@@ -81,7 +82,7 @@ class Azd:
         self.file = folder / "azure.json"
         self.set(
             calls=[], fail={}, secrets={}, functions=["on_azure_event", "on_device_event", "sweep"], topics=[],
-            groups=[], assignments=[], roles={},
+            settings={}, groups=[], assignments=[], roles={},
         )  # fmt: skip
 
     def set(self, **state):
@@ -148,8 +149,25 @@ class TestPreprovision:
         assert (code, "AZURE_SUBSCRIPTION_ID" in said) == (1, True)
         assert not (azd.root / "policy.yaml").exists()
 
-    def test_needs_no_az(self, without_az):
-        assert without_az.run("preprovision")[0] == 0
+    @pytest.mark.parametrize("kill", ["0", "", "off", "False"])
+    def test_goes_on_where_the_kill_switch_is_off(self, azd, kill):
+        azd.set(groups=[[HOME, "rg-dev"]], settings={f"func-{APP}": {"HUBWARDEN_KILL": kill}})
+        assert azd.run("preprovision")[0] == 0
+
+    @pytest.mark.parametrize("kill", ["1", "true", "whatever"])
+    def test_turns_no_kill_switch_off(self, azd, kill):
+        azd.set(groups=[[HOME, "rg-dev"]], settings={f"func-{APP}": {"HUBWARDEN_KILL": kill}})
+        code, said = azd.run("preprovision")
+        assert (code, "kill switch" in said, "HUBWARDEN_KILL=0" in said) == (1, True, True)
+        assert azd.run("preprovision", KILL_SWITCH="true")[0] == 0
+
+    @pytest.mark.parametrize(
+        "command", ["group exists", "functionapp list", "functionapp config appsettings list"]
+    )
+    def test_provisions_nothing_where_it_cannot_know(self, azd, command):
+        azd.set(groups=[[HOME, "rg-dev"]], settings={f"func-{APP}": {}}, fail={command: ("no", -1)})
+        code, said = azd.run("preprovision")
+        assert (code, "is not known" in said) == (1, True)
 
 
 class TestPostprovision:
@@ -222,7 +240,7 @@ class TestPostprovision:
 
 class TestPostdeploy:
     def test_deploys_the_events(self, azd):
-        code, said = azd.run("postdeploy", HUBWARDEN_DEVICE_EVENT_HUBS=HUB)
+        code, said = azd.run("postdeploy", DEVICE_EVENT_HUBS=HUB)
         assert code == 0, said
         given = {name: one["value"] for name, one in azd.state()["deployed"]["parameters"].items()}
         assert given == {
@@ -231,7 +249,7 @@ class TestPostdeploy:
             "resourceGroupName": "rg-dev",
             "functionAppName": f"func-{APP}",
             "storageAccountName": "stabcdefghijklm",
-            "subscriptionIds": [HOME, OTHER],
+            "eventSubscriptionIds": [HOME, OTHER],
             "deviceEventHubs": [HUB],
             "existingSystemTopics": {},
         }
@@ -274,7 +292,7 @@ class TestPostdeploy:
 
     def test_uses_a_hubs_topic_that_others_have_made_already(self, azd):
         azd.set(topics=[{"id": THEIRS, "source": HUB, "identity": "x", "events": []}])
-        azd.run("postdeploy", HUBWARDEN_DEVICE_EVENT_HUBS=HUB)
+        azd.run("postdeploy", DEVICE_EVENT_HUBS=HUB)
         existing = azd.state()["deployed"]["parameters"]["existingSystemTopics"]["value"]
         assert existing == {HUB.lower(): THEIRS}
 
@@ -286,16 +304,16 @@ class TestPostdeploy:
         assert "deployed" not in azd.state()
 
     def test_where_all_is_watched_the_operator_says_whose_events(self, azd):
-        code, said = azd.run("postdeploy", HUBWARDEN_SUBSCRIPTIONS="", HUBWARDEN_EVENT_SUBSCRIPTIONS=OTHER)
+        code, said = azd.run("postdeploy", HUBWARDEN_SUBSCRIPTIONS="", EVENT_SUBSCRIPTIONS=OTHER)
         assert code == 0, said
-        assert azd.state()["deployed"]["parameters"]["subscriptionIds"]["value"] == [OTHER]
+        assert azd.state()["deployed"]["parameters"]["eventSubscriptionIds"]["value"] == [OTHER]
 
     def test_where_they_do_not_it_says_so(self, azd):
         code, said = azd.run("postdeploy", HUBWARDEN_SUBSCRIPTIONS="")
-        assert (code, "HUBWARDEN_EVENT_SUBSCRIPTIONS" in said) == (0, True)
+        assert (code, "EVENT_SUBSCRIPTIONS" in said) == (0, True)
 
     def test_takes_nothing_but_ids(self, azd):
-        code, said = azd.run("postdeploy", HUBWARDEN_DEVICE_EVENT_HUBS='/subscriptions/a/b"}')
+        code, said = azd.run("postdeploy", DEVICE_EVENT_HUBS='/subscriptions/a/b"}')
         assert (code, "is no id" in said) == (1, True)
         assert "deployed" not in azd.state()
 
@@ -354,7 +372,7 @@ class TestPredown:
         topic = f"/subscriptions/{OTHER}/resourceGroups/Plant/providers/x/systemTopics/evgt-press-{APP}"
         provisioned.set(topics=[{"id": topic, "source": HUB, "events": [APP]}])
         only_home = {"HUBWARDEN_SUBSCRIPTIONS": HOME, "HUBWARDEN_ROLE_SUBSCRIPTIONS": HOME}
-        assert provisioned.run("predown", HUBWARDEN_DEVICE_EVENT_HUBS=HUB, **only_home)[0] == 0
+        assert provisioned.run("predown", DEVICE_EVENT_HUBS=HUB, **only_home)[0] == 0
         assert provisioned.state()["topics"] == []
 
     @pytest.mark.parametrize(
@@ -386,19 +404,19 @@ class TestPredown:
 
 
 class TestEachHook:
-    @pytest.mark.parametrize("hook", HOOKS[1:])
+    @pytest.mark.parametrize("hook", HOOKS)
     def test_says_that_az_is_missing_and_does_nothing(self, without_az, hook):
         code, said = without_az.run(hook)
         assert (code, "az) is not on the PATH, so nothing was done" in said) == (1, True)
 
-    @pytest.mark.parametrize("hook", HOOKS[1:])
+    @pytest.mark.parametrize("hook", HOOKS)
     def test_says_that_nobody_is_signed_in_and_does_nothing(self, azd, hook):
         azd.set(fail={"account show": ("Please run 'az login'", -1)})
         code, said = azd.run(hook)
         assert (code, "az login" in said, azd.commands()) == (1, True, [])
 
     @pytest.mark.parametrize(("hook", "settings"), NEEDED.items())
-    def test_names_the_setting_that_is_missing_and_does_nothing(self, azd, hook, settings):
+    def test_names_the_setting_that_is_missing_and_asks_azure_nothing(self, azd, hook, settings):
         for setting in settings:
             code, said = azd.run(hook, **{setting: None})
             assert (code, f"{setting} is not set" in said) == (1, True)
@@ -427,13 +445,15 @@ class TestEachHook:
 
     @pytest.mark.parametrize("name", HOOKS)
     def test_has_a_twin_that_says_the_same(self, name):
-        only_there = {"random bytes could secret made"}  # .NET throws where there are none
+        only_there = {"", "random bytes could secret made"}  # .NET throws where there are none
         assert _said(_twin(name, "sh")) - only_there == _said(_twin(name, "ps1"))
 
     @pytest.mark.parametrize("name", HOOKS)
     def test_asks_for_outputs_that_the_deployment_has(self, name):
         outputs = set(re.findall(r"(?m)^output ([A-Z_]+) ", (ROOT / "infra" / "main.bicep").read_text()))
-        assert set(NEEDED[name]) - {"AZURE_SUBSCRIPTION_ID"} <= outputs, "azd itself gives but the subscription"
+        assert set(NEEDED[name]) - {"AZURE_SUBSCRIPTION_ID", "AZURE_ENV_NAME"} <= outputs, (
+            "those two are azd's own"
+        )
 
 
 def _text(name, suffix):
@@ -456,7 +476,7 @@ def _commands(text):
 
 
 def _settings(text):
-    return set(re.findall(r"\b(?:AZURE|HUBWARDEN)_[A-Z_]+\b", text))
+    return set(re.findall(r"\b(?:AZURE|HUBWARDEN|EVENT|DEVICE|KILL)_[A-Z_]+\b", text))
 
 
 def _said(text):
