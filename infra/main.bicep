@@ -118,7 +118,7 @@ param killSwitch bool = false
 param extraSettings object = {}
 
 @description('More app settings that are secrets of the vault, such as those of tickets and channels: the secret\'s name by the setting\'s, {HUBWARDEN_GITHUB_TOKEN: \'github-token\'}.')
-param secretSettings object = {}
+param vaultSettings object = {}
 
 @description('Id (not the display name) of the management group to watch, where the policy file says `subscriptions: [all]`. Its rights are a deployment of their own (management-group.bicep).')
 param managementGroupId string = ''
@@ -252,7 +252,7 @@ module app 'modules/app.bicep' = {
     authClientId: authClientId
     authExcludedPaths: authExcludedPaths
     extraSettings: extraSettings
-    secretSettings: secretSettings
+    vaultSettings: vaultSettings
   }
   dependsOn: [
     access

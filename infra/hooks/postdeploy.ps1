@@ -18,6 +18,13 @@ function Test-Listed {
     return -not $LASTEXITCODE -and ($functions -match '/on_azure_event$') -and ($functions -match '/on_device_event$')
 }
 
+function Publish-Events {
+    az deployment sub create --name "$env:HUBWARDEN_APP_NAME-events" --location $env:AZURE_LOCATION `
+        --subscription $env:AZURE_SUBSCRIPTION_ID --template-file "$root/infra/events.bicep" `
+        --parameters "@$scratch/parameters.json" --output none
+    return -not $LASTEXITCODE
+}
+
 # Ids hold nothing that a parameter file would want escaped; whatever does is refused.
 function Confirm-Ids([string[]] $ids) {
     foreach ($word in $ids) {
@@ -92,11 +99,13 @@ try {
             existingSystemTopics = @{ value = $topics }
         }
     } | ConvertTo-Json -Depth 5 | Set-Content "$scratch/parameters.json"
-    az deployment sub create --name "$env:HUBWARDEN_APP_NAME-events" --location $env:AZURE_LOCATION `
-        --subscription $env:AZURE_SUBSCRIPTION_ID --template-file "$root/infra/events.bicep" `
-        --parameters "@$scratch/parameters.json" --output none
-    if ($LASTEXITCODE) {
-        Stop-Hook "the functions were not subscribed to events (az says why above): changes are found by the sweep only. Run 'azd hooks run $hook' when that is mended."
+
+    if (-not (Publish-Events)) {
+        Say "once more in a while: a topic's new right to the dead letters takes minutes to arrive."
+        Start-Sleep -Seconds ($pause * 6)
+        if (-not (Publish-Events)) {
+            Stop-Hook "the functions were not subscribed to events (az says why above): changes are found by the sweep only. Run 'azd hooks run $hook' when that is mended."
+        }
     }
     Say 'the functions are subscribed to events.'
 }

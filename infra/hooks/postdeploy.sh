@@ -109,8 +109,16 @@ cat >"$scratch/parameters.json" <<END
   }
 }
 END
-az deployment sub create --name "$HUBWARDEN_APP_NAME-events" --location "$AZURE_LOCATION" \
-    --subscription "$AZURE_SUBSCRIPTION_ID" --template-file "$root/infra/events.bicep" \
-    --parameters "@$scratch/parameters.json" --output none ||
-    stop "the functions were not subscribed to events (az says why above): changes are found by the sweep only. Run 'azd hooks run $hook' when that is mended."
+
+deploy() {
+    az deployment sub create --name "$HUBWARDEN_APP_NAME-events" --location "$AZURE_LOCATION" \
+        --subscription "$AZURE_SUBSCRIPTION_ID" --template-file "$root/infra/events.bicep" \
+        --parameters "@$scratch/parameters.json" --output none
+}
+
+if ! deploy; then
+    say "once more in a while: a topic's new right to the dead letters takes minutes to arrive."
+    sleep $((pause * 6))
+    deploy || stop "the functions were not subscribed to events (az says why above): changes are found by the sweep only. Run 'azd hooks run $hook' when that is mended."
+fi
 say "the functions are subscribed to events."

@@ -64,7 +64,7 @@ param authExcludedPaths array
 param extraSettings object
 
 @description('More app settings that are secrets of the vault: the secret\'s name by the setting\'s. They replace none of ours.')
-param secretSettings object = {}
+param vaultSettings object = {}
 
 // The names are those of hubwarden/adapters/azure/cloud.py; what Bicep does not know is given in full.
 var clouds = {
@@ -106,7 +106,7 @@ var appSettings = {
   HUBWARDEN_WEBHOOK_KEYS: '@Microsoft.KeyVault(SecretUri=${vaultEndpoint}secrets/webhook-keys)'
 }
 
-var secretReferences = toObject(items(secretSettings), secret => secret.key, secret => '@Microsoft.KeyVault(SecretUri=${vaultEndpoint}secrets/${secret.value})')
+var secretReferences = toObject(items(vaultSettings), secret => secret.key, secret => '@Microsoft.KeyVault(SecretUri=${vaultEndpoint}secrets/${secret.value})')
 
 // The platform proves who it is to Entra by the app's identity instead of a client secret:
 // https://learn.microsoft.com/azure/app-service/configure-authentication-provider-aad#use-a-managed-identity-instead-of-a-secret-preview
