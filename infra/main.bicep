@@ -140,6 +140,8 @@ var destinationIds = filter(concat([logs.?settings.?destination ?? ''], map(logs
 var roleSubscriptions = union(subscriptions, [subscription().subscriptionId], map(destinationIds, id => toLower(split(id, '/')[2])))
 var resourceToken = toLower(uniqueString(subscription().id, environmentName, location))
 var appName = 'hubwarden-${resourceToken}'
+var vaultName = 'kv-${resourceToken}'
+var vaultReferences = toObject(items(vaultSettings), setting => setting.key, setting => '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${setting.value})')
 var tags = { 'azd-env-name': environmentName }
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
@@ -192,7 +194,7 @@ module vault 'modules/vault.bicep' = {
   params: {
     location: location
     tags: tags
-    name: 'kv-${resourceToken}'
+    name: vaultName
     recover: recoverVault
     closed: vnetEnabled
     allowedIpAddress: allowedIpAddress
@@ -251,8 +253,7 @@ module app 'modules/app.bicep' = {
     killSwitch: killSwitch
     authClientId: authClientId
     authExcludedPaths: authExcludedPaths
-    extraSettings: extraSettings
-    vaultSettings: vaultSettings
+    extraSettings: union(extraSettings, vaultReferences)
   }
   dependsOn: [
     access

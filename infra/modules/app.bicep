@@ -60,11 +60,8 @@ param authClientId string
 @description('Paths that nobody is asked to sign in for.')
 param authExcludedPaths array
 
-@description('More app settings. They replace none of ours.')
+@description('More app settings, such as Key Vault references of tickets and channels. They replace none of ours.')
 param extraSettings object
-
-@description('More app settings that are secrets of the vault: the secret\'s name by the setting\'s. They replace none of ours.')
-param vaultSettings object = {}
 
 // The names are those of hubwarden/adapters/azure/cloud.py; what Bicep does not know is given in full.
 var clouds = {
@@ -105,8 +102,6 @@ var appSettings = {
   HUBWARDEN_APPROVAL_KEYS: '@Microsoft.KeyVault(SecretUri=${vaultEndpoint}secrets/approval-keys)'
   HUBWARDEN_WEBHOOK_KEYS: '@Microsoft.KeyVault(SecretUri=${vaultEndpoint}secrets/webhook-keys)'
 }
-
-var secretReferences = toObject(items(vaultSettings), secret => secret.key, secret => '@Microsoft.KeyVault(SecretUri=${vaultEndpoint}secrets/${secret.value})')
 
 // The platform proves who it is to Entra by the app's identity instead of a client secret:
 // https://learn.microsoft.com/azure/app-service/configure-authentication-provider-aad#use-a-managed-identity-instead-of-a-secret-preview
@@ -181,7 +176,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
 resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: site
   name: 'appsettings'
-  properties: union(extraSettings, secretReferences, appSettings, signInSettings)
+  properties: union(extraSettings, appSettings, signInSettings)
 }
 
 resource noFtp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
