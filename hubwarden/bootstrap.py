@@ -17,11 +17,14 @@ from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.adapters.azure.hubs import ArmHubs
 from hubwarden.adapters.azure.identity import make_credential, own_identity
 from hubwarden.adapters.azure.read_only import ReadOnlyHubs
+from hubwarden.adapters.azure.redaction import safe_text
+from hubwarden.adapters.counted_audit import CountedAudit
 from hubwarden.adapters.ncrontab import next_due
 from hubwarden.adapters.notify.make import make_channels
 from hubwarden.adapters.policy_file import PolicyFile
 from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.audit import BlobAudit
+from hubwarden.adapters.storage.dead_letters import BlobDeadLetters
 from hubwarden.adapters.storage.findings import TableFindings
 from hubwarden.adapters.storage.graveyard import BlobGraveyard
 from hubwarden.adapters.storage.hubs import TableHubs
@@ -32,6 +35,7 @@ from hubwarden.adapters.storage.queues import QueueWork
 from hubwarden.adapters.storage.remediations import TableRemediations
 from hubwarden.adapters.storage.safety import TableSafety
 from hubwarden.adapters.storage.trail import BlobTrail
+from hubwarden.adapters.telemetry import make_telemetry
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.adapters.tickets.foreign import ForeignTickets
 from hubwarden.adapters.tickets.make import make_tickets
@@ -46,6 +50,7 @@ from hubwarden.domain.targets import Tickets
 from hubwarden.service.advice import advice
 from hubwarden.service.bury import bury
 from hubwarden.service.census import census
+from hubwarden.service.dead_letters import read_back
 from hubwarden.service.desk import settle_late
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
@@ -54,6 +59,7 @@ from hubwarden.service.exemptions import tell_ends
 from hubwarden.service.expire import expire
 from hubwarden.service.gate import read_kill
 from hubwarden.service.health import health
+from hubwarden.service.invocation import function_of, invoked, invoked_by
 from hubwarden.service.messages import (
     CensusMessage,
     EvaluateMessage,
@@ -74,6 +80,7 @@ from hubwarden.service.ports import (
     AuditTrail,
     Channel,
     Clock,
+    DeadLetters,
     FindingStore,
     Graveyard,
     HubPort,
@@ -90,10 +97,12 @@ from hubwarden.service.ports import (
     WorkQueue,
 )
 from hubwarden.service.remediate import remediate
-from hubwarden.service.route_device_event import read_device_event, route_device_event
+from hubwarden.service.route_device_event import OF_HUBS, read_device_event, route_device_event
 from hubwarden.service.route_event import route_event
 from hubwarden.service.snapshots import forget_old
 from hubwarden.service.sweep import sweep
+from hubwarden.service.telemetry import EVENTS, SWEEPS, Telemetry
+from hubwarden.service.totals import Totals
 from hubwarden.service.turns import turns
 from hubwarden.service.verify import verify
 from hubwarden.settings import Settings
@@ -145,6 +154,7 @@ class Hubwarden:
         audit: AuditTrail | None = None,
         audit_reader: AuditReader | None = None,
         graveyard: Graveyard | None = None,
+        dead_letters: DeadLetters | None = None,
         lists: Lists | None = None,
         tickets: TicketSystem | None = None,
         remediations: Remediations | None = None,
@@ -153,6 +163,7 @@ class Hubwarden:
         nonces: Nonces | None = None,
         safety: SafetyStore | None = None,
         clock: Clock | None = None,
+        telemetry: Telemetry | None = None,
         rules: Sequence[Rule] = RULES,
         remediators: Mapping[str, Remediator] = REMEDIATORS,
     ) -> None:
@@ -162,15 +173,17 @@ class Hubwarden:
         self._rules = rules
         self._remediators = remediators
         self._clock = clock or SystemClock()
+        self.telemetry = telemetry or make_telemetry(env)
         self._account = account = account or StorageAccount(
             env, lambda: self._credential, suffix=self.settings.cloud.storage_suffix
         )
         self._findings = findings or TableFindings(account)
         self._records = records or TableHubs(account)
-        self._work = work or QueueWork(account)
-        self._audit = audit or BlobAudit(account, self._clock)
+        self._work = work or QueueWork(account, self.telemetry)
+        self._audit = CountedAudit(audit or BlobAudit(account, self._clock), self.telemetry)
         self.audit_reader: AuditReader = audit_reader or BlobTrail(account)
         self._graveyard = graveyard or BlobGraveyard(account, self._clock)
+        self._dead_letters = dead_letters or BlobDeadLetters(account)
         self._lists = lists or BlobLists(account)
         self._remediations = remediations or TableRemediations(account)
         self._env, self._given_tickets, self._given_channels = env, tickets, channels
@@ -187,9 +200,8 @@ class Hubwarden:
         self._safety = safety or TableSafety(account)
         self._own: Actor | None = None
         if self._policy_problems:
-            log.log(
-                logging.WARNING if self._policy else logging.ERROR, "the policy file:\n%s", self._policy_problems
-            )
+            level = logging.WARNING if self._policy else logging.ERROR
+            log.log(level, "the policy file:\n%s", _told(self._policy_problems))
 
     @property
     def _policy(self) -> Policy | None:
@@ -214,7 +226,7 @@ class Hubwarden:
         if found is not None:
             self._use(found)
         if self._file.problems and self._file.problems != before:
-            log.error("%s", self._file.problems)
+            log.error("%s", _told(self._file.problems))
 
     def _use(self, policy: Policy) -> None:
         """Take up a policy. Work that is under way goes on with the one with which it began."""
@@ -239,19 +251,39 @@ class Hubwarden:
         """Why nothing is judged or fixed for now, or None."""
         return None if self._policy is not None else self._policy_problems
 
-    async def on_event(self, event: Mapping[str, Any]) -> None:
-        """An Event Grid event arrived. It is kept even while the policy file is broken."""
+    async def on_event(self, event: Mapping[str, Any], invocation: str = "") -> None:
+        """An Event Grid event arrived. It is kept even while the policy file is broken.
+
+        ``invocation``, here and elsewhere, is the id that the host gave this invocation of a function.
+        """
+        with invoked(self.telemetry, "on_azure_event", invocation, span="route_event"):
+            await self._on_event(event)
+
+    async def _on_event(self, event: Mapping[str, Any]) -> None:
         own = self._own or await own_identity(self._credential, self.settings.cloud)
         if own != Actor():
             self._own = own  # where no token was to be had, the next event asks again
         emails = self._policy is not None and self._policy.keep_emails
-        await route_event(event, own=own, work=self._work, clock=self._clock, emails=emails)
+        await route_event(
+            event,
+            own=own,
+            work=self._work,
+            records=self._records,
+            clock=self._clock,
+            emails=emails,
+            telemetry=self.telemetry,
+        )
 
-    async def on_device_event(self, event: Mapping[str, Any]) -> None:
+    async def on_device_event(self, event: Mapping[str, Any], invocation: str = "") -> None:
         """A hub's own event arrived: a device was created. It is kept even while the policy file is broken."""
+        with invoked(self.telemetry, "on_device_event", invocation, span="route_device_event"):
+            await self._on_device_event(event)
+
+    async def _on_device_event(self, event: Mapping[str, Any]) -> None:
         rule = self._rule_of_devices
         if self._policy and (rule is None or not self._policy.is_on(rule.id)):
             log.info("event %s ignored: no rule that is on asks for devices", str(event.get("id"))[:100])
+            self.telemetry.count(EVENTS, outcome="ignored")
             return
         await route_device_event(
             event,
@@ -259,13 +291,35 @@ class Hubwarden:
             work=self._work,
             clock=self._clock,
             grace=await self._grace(read_device_event(event)),
+            telemetry=self.telemetry,
         )
 
-    async def on_sweep(self) -> None:
+    async def on_dead_letters(self, invocation: str = "") -> None:
+        """It is time to read back what Event Grid could not deliver. The policy file may be broken meanwhile."""
+        with invoked(self.telemetry, "dead_letters", invocation):
+            await self._refresh()
+            await read_back(self._dead_letters, route=self._route, audit=self._audit)
+
+    async def _route(self, event: Mapping[str, Any]) -> None:
+        """An event goes the way of its kind, as the event subscriptions send it."""
+        self.telemetry.count(EVENTS, outcome="dead_letter")
+        kind = event.get("eventType") or event.get("type")
+        if isinstance(kind, str) and kind.startswith(OF_HUBS):
+            with self.telemetry.span("route_device_event", {}):
+                await self._on_device_event(event)
+        else:
+            with self.telemetry.span("route_event", {}):
+                await self._on_event(event)
+
+    async def on_sweep(self, invocation: str = "") -> None:
         """It is time for a sweep."""
+        with invoked(self.telemetry, "sweep", invocation):
+            await self._sweep()
+
+    async def _sweep(self) -> None:
         await self._refresh()
         if self.not_ready is not None:
-            log.error("no sweep, the policy file cannot be used:\n%s", self.not_ready)
+            log.error("no sweep, the policy file cannot be used:\n%s", _told(self.not_ready))
             await self._no_sweep("policy", self.not_ready)
             return
         try:
@@ -273,7 +327,9 @@ class Hubwarden:
         except Exception as error:
             await self._no_sweep("sweep", f"it broke off: {type(error).__name__}: {error}")
             raise
-        await expire(self._ports)
+        totals = Totals(self._ports)
+        await expire(self._ports, totals.count)
+        await totals.report()
         await tell_ends(self._ports)
         await wake(self._ports)
         await forget_old(self._ports)
@@ -283,47 +339,59 @@ class Hubwarden:
     async def _no_sweep(self, what: str, why: str) -> None:
         """Let health say so, as far as storage lets us."""
         now = self._clock.now()
+        self.telemetry.count(SWEEPS, complete="false")
         with suppress(StorageUnavailableError):
             await self._records.add_sweep(SweepRecord((), now, now, 0, 0, 0, {what: why}))
 
-    async def on_message(self, queue: Queue, text: str) -> None:
+    async def on_message(self, queue: Queue, text: str, invocation: str = "") -> None:
         """Do the work that a message asks for. What is no message goes to the poison queue at once."""
-        await self._refresh()
         try:
             message = parse(queue, text)
         except MalformedMessageError as error:
-            log.error("%s", error)  # noqa: TRY400 - one line says it
-            await self._work.send_to_poison(queue, text)
+            with invoked(self.telemetry, function_of(queue), invocation):
+                log.error("%s", error)  # noqa: TRY400 - one line says it
+                await self._work.send_to_poison(queue, text)
             return
-        if self.not_ready is not None:
-            log.error("nothing is done about %s, the policy file cannot be used:\n%s", message, self.not_ready)
+        with invoked_by(self.telemetry, message, queue, invocation):
+            await self._refresh()
+            if self.not_ready is None:
+                await self._do(message)
+                return
+            log.error("nothing is done about a message of %s, the policy file cannot be used:\n%s",
+                      queue, _told(self.not_ready))  # fmt: skip
             await self._work.send(message, delay=_NOT_READY_FOR)
-            return
-        await self._do(message)
 
-    async def on_poison(self, queue: Queue, text: str) -> None:
+    async def on_poison(self, queue: Queue, text: str, invocation: str = "") -> None:
         """A message came to the poison queue."""
-        await bury(queue, text, graveyard=self._graveyard, audit=self._audit)
+        with invoked(self.telemetry, function_of(queue, poison=True), invocation):
+            await bury(queue, text, graveyard=self._graveyard, audit=self._audit, telemetry=self.telemetry)
 
-    async def on_page(self, request: Request) -> Answer:
+    async def on_page(self, request: Request, invocation: str = "") -> Answer:
         """Somebody, or a mail scanner, opens the page of a link."""
-        await self._refresh()
-        return unavailable("no policy") if self.not_ready else await answered(self._door.show(request))
+        with invoked(self.telemetry, "approval", invocation):
+            await self._refresh()
+            return unavailable("no policy") if self.not_ready else await answered(self._door.show(request))
 
-    async def on_decision(self, request: Request) -> Answer:
+    async def on_decision(self, request: Request, invocation: str = "") -> Answer:
         """Somebody decides on the page of a link."""
-        await self._refresh()
-        return unavailable("no policy") if self.not_ready else await decided(self._door.decide(request))
+        with invoked(self.telemetry, "decision", invocation):
+            await self._refresh()
+            return unavailable("no policy") if self.not_ready else await decided(self._door.decide(request))
 
-    async def on_webhook(self, request: Request) -> Answer:
+    async def on_webhook(self, request: Request, invocation: str = "") -> Answer:
         """A program sends somebody's decision."""
-        await self._refresh()
-        if self.not_ready:
-            return hook_unavailable("no policy")
-        return await decided_by_program(self._door.hook(request))
+        with invoked(self.telemetry, "webhook", invocation):
+            await self._refresh()
+            if self.not_ready:
+                return hook_unavailable("no policy")
+            return await decided_by_program(self._door.hook(request))
 
-    async def on_health(self) -> Mapping[str, Any]:
+    async def on_health(self, invocation: str = "") -> Mapping[str, Any]:
         """Somebody asks how things are."""
+        with invoked(self.telemetry, "health", invocation):
+            return await self._health()
+
+    async def _health(self) -> Mapping[str, Any]:
         await self._refresh()
         warnings = [self._policy_problems] if self._policy and self._policy_problems else []
         if self._policy is not None:
@@ -340,6 +408,7 @@ class Hubwarden:
             outbox=self._outbox if self._channels else None,
             safety=self._safety,
             kill=await read_kill(self._safety, self._clock, setting=self.settings.kill),
+            dead_letters=self._dead_letters,
         )
 
     @property
@@ -423,11 +492,12 @@ class Hubwarden:
             links=self._links,
             ticket_links=self._links if self._links_are_safe_in_tickets else None,
             kill_setting=self.settings.kill,
+            telemetry=self.telemetry,
         )
 
     @cached_property
     def _arm(self) -> HubPort:
-        return self._given_hubs or _arm_hubs(self.settings.cloud, self._credential)
+        return self._given_hubs or _arm_hubs(self.settings.cloud, self._credential, self.telemetry)
 
     @property
     def _links_are_safe_in_tickets(self) -> bool:
@@ -459,10 +529,15 @@ class Hubwarden:
         return self._given_credential or make_credential(self.settings.cloud)
 
 
-def _arm_hubs(cloud: Cloud, credential: AsyncTokenCredential) -> ArmHubs:
+def _told(problems: str) -> str:
+    """What is wrong with the policy file, for the log; the health page and the command line say it in full."""
+    return "\n".join(safe_text(line) for line in problems.splitlines())
+
+
+def _arm_hubs(cloud: Cloud, credential: AsyncTokenCredential, telemetry: Telemetry) -> ArmHubs:
     from azure.core.pipeline.transport import AioHttpTransport  # noqa: PLC0415 - cold start
 
     # With use_env_settings, aiohttp reads the environment and .netrc again for every request: decide once.
     behind_proxy = bool(getproxies())
     transport = AioHttpTransport(use_env_settings=behind_proxy, connection_timeout=10, read_timeout=30)
-    return ArmHubs(cloud, credential, transport)
+    return ArmHubs(cloud, credential, transport, telemetry=telemetry)

@@ -22,6 +22,7 @@ from azure.mgmt.iothub.aio import IotHubClient
 from azure.mgmt.monitor.aio import MonitorManagementClient
 
 from hubwarden.adapters.storage.account import StorageAccount
+from hubwarden.adapters.storage.dead_letters import CONTAINER as DEAD_LETTERS
 from hubwarden.adapters.storage.findings import TableFindings
 from hubwarden.adapters.storage.hubs import TableHubs
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
@@ -152,8 +153,13 @@ class Stack:
         started = [await self._start_one(number) for number in range(self.options.hosts)]
         self._hosts, self.host = [process for process, _ in started], started[0][1]
         code = self.host["eventgrid_key"]
-        await self.sim.subscribe(f"{self.events_url}&code={code}", name="hubwarden")
-        await self.sim.subscribe(f"{self.device_events_url}&code={code}", name="hubwarden-devices", topic="hub")
+        await self.subscribe(f"{self.events_url}&code={code}", name="hubwarden")
+        await self.subscribe(f"{self.device_events_url}&code={code}", name="hubwarden-devices", topic="hub")
+
+    async def subscribe(self, url: str, **options: Any) -> None:
+        """Have events delivered there; what cannot be ends where the deployment says that it does."""
+        dead = {"dead_letter_storage": self.connection_string, "dead_letter_container": DEAD_LETTERS}
+        await self.sim.subscribe(url, **dead, **options)
 
     async def _start_one(self, number: int) -> tuple[Process, dict[str, Any]]:
         return await self._launch(
@@ -169,6 +175,10 @@ class Stack:
             host.kill()
             await host.wait()
 
+    async def end_hosts(self) -> None:
+        """SIGTERM: every instance ends as when it is scaled in."""
+        await asyncio.gather(*map(_end, self._hosts))
+
     async def host_ended(self) -> int:
         """Wait until the first host is gone; how it ended, as asyncio's processes tell."""
         return await self._hosts[0].wait()
@@ -176,14 +186,17 @@ class Stack:
     async def sweep(self) -> None:
         """Run the timer by hand, as `func` lets one do; returns when a newer sweep is recorded."""
         before = await self.records.last_sweep()
-        url = f"{self.host['url']}/admin/functions/sweep"
-        async with self.http.post(
-            url, json={"input": ""}, headers={"x-functions-key": self.host["master_key"]}
-        ) as a:
-            a.raise_for_status()
+        await self.run("sweep")
         async with asyncio.timeout(60):
             while (await self.records.last_sweep()) == before:  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.1)
+
+    async def run(self, function: str) -> None:
+        """Start a function by hand, as `func` lets one do, and do not wait for it."""
+        url = f"{self.host['url']}/admin/functions/{function}"
+        headers = {"x-functions-key": self.host["master_key"]}
+        async with self.http.post(url, json={"input": ""}, headers=headers) as answer:
+            answer.raise_for_status()
 
     async def health(self) -> tuple[int, JsonObject]:
         """Status and body of the health page."""

@@ -19,6 +19,8 @@ HOUR: Final = timedelta(hours=1)
 _SOON: Final = timedelta(seconds=2)
 _LONGEST_WAIT: Final = timedelta(minutes=15)
 _TOLD: Final = 5
+BREAKER_HOLDS: Final = "the breaker"
+"""Who holds what was fixed and changed back too often."""
 
 
 class _Section(BaseModel):

@@ -7,12 +7,15 @@ import logging
 
 from hubwarden.service.messages import MalformedMessageError, Queue, parse
 from hubwarden.service.ports import AuditTrail, Graveyard
+from hubwarden.service.telemetry import POISON, SILENT, Telemetry
 
 
 log = logging.getLogger(__name__)
 
 
-async def bury(queue: Queue, text: str, *, graveyard: Graveyard, audit: AuditTrail) -> str:
+async def bury(
+    queue: Queue, text: str, *, graveyard: Graveyard, audit: AuditTrail, telemetry: Telemetry = SILENT
+) -> str:
     """Keep a text from the queue's poison queue.
 
     Returns:
@@ -22,8 +25,9 @@ async def bury(queue: Queue, text: str, *, graveyard: Graveyard, audit: AuditTra
     try:
         message = parse(queue, text)
         reason = f"the work failed each time it was tried: {message}"
+        told = f"the work failed each time it was tried: {type(message).__name__}"
     except MalformedMessageError as error:
-        reason = str(error)
+        reason = told = str(error)
     place = await graveyard.bury(queue, text, reason)
     await audit.append("poison", {
         "queue": queue,
@@ -31,5 +35,6 @@ async def bury(queue: Queue, text: str, *, graveyard: Graveyard, audit: AuditTra
         "kept": place,
         "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
     })  # fmt: skip
-    log.error("a message of %s was buried as %s: %s", queue, place, reason)
+    telemetry.count(POISON, queue=queue.value)
+    log.error("a message of %s was buried as %s: %s", queue, place, told)
     return reason

@@ -16,7 +16,7 @@ from hubwarden.domain.snapshot import Facet, Snapshot, Unread
 from hubwarden.service.census import census_settings, start_count
 from hubwarden.service.desk import settle_ticket
 from hubwarden.service.errors import HubGoneError, StaleWriteError, TransientError
-from hubwarden.service.ledger import move
+from hubwarden.service.ledger import detected, move
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, VerifyMessage
 from hubwarden.service.observe import busy, observe, policies_known, wanted
 from hubwarden.service.planning import told_who
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _SOMEBODY_LOOKS: Final = timedelta(seconds=2)
 _GONE_FOR: Final = timedelta(seconds=30)
+_TAKES_EFFECT: Final = timedelta(minutes=30)
+"""A change shows on the hub within so long."""
 _IN_TRANSITION: Final = timedelta(seconds=15)
 
 
@@ -50,7 +52,7 @@ async def evaluate(ports: Ports, message: EvaluateMessage) -> Look | None:
         return None
     try:
         snapshot = await observe(ports, hub, record.value)
-        look = await reconcile(ports, snapshot, Cause(message.cause, message.actor, message.changed_at))
+        look = await reconcile(ports, snapshot, await _cause(ports, message, record.value))
     except TransientError as error:
         await _release(ports, record)
         await put_off(ports, message, error, retry_after=error.retry_after)
@@ -214,7 +216,7 @@ async def bury_hub(ports: Ports, hub: HubId, why: str) -> None:
         if stored.value.state is State.RESOLVED:
             settled.append(await settle_ticket(ports, stored))
         else:
-            settled.append(await move(ports, stored, Event.CLEARED, why))
+            settled.append(await move(ports, stored, Event.CLEARED, why, gone=True))
     if not any(stored.value.ticket_due for stored in settled):
         await ports.records.forget(hub)
     log.info("%s: %s", hub, why)
@@ -246,6 +248,18 @@ async def _claim_look(ports: Ports, message: EvaluateMessage) -> Stored[HubRecor
         return None
 
 
+async def _cause(ports: Ports, message: EvaluateMessage, record: HubRecord) -> Cause:
+    """What made us look. Of a change that was looked at long ago, nothing is that shows only now.
+
+    It is told late, as dead letters are; a drift that was found meanwhile may well be its own.
+    """
+    changed_at, seen = message.changed_at, record.looked_at
+    if changed_at is None or seen is None or seen - changed_at < _TAKES_EFFECT:
+        return Cause(message.cause, message.actor, changed_at)
+    await _blame(ports, message)
+    return Cause(message.cause, None, changed_at)
+
+
 async def _blame(ports: Ports, message: EvaluateMessage) -> None:
     """Enter who made a drift that a sweep has seen before the event of the change came."""
     actor, at = message.actor, message.changed_at
@@ -258,6 +272,7 @@ async def _blame(ports: Ports, message: EvaluateMessage) -> None:
             blamed = told_who(replace(finding, actor=actor, changed_at=at).blaming(actor, at), finding)
             with suppress(StaleWriteError):  # whoever wrote it has looked again
                 saved = Stored(blamed, await ports.findings.save(blamed, stored.etag))
+                detected(ports, blamed, at)
                 await settle_ticket(ports, saved, news=True)
 
 
@@ -278,9 +293,9 @@ async def _report_overwritten(ports: Ports, record: HubRecord, written_at: datet
             }
             await ports.audit.append("overwritten", {**details, "finding": stored.value.id})
             log.error(
-                "%s: %s changed it at %s, between our read and our write: that change may be lost, check the hub",
+                "%s: somebody changed it at %s, between our read and our write: that change may be lost, check "
+                "the hub; the audit trail says who",
                 record.hub,
-                by,
                 written_at,
             )
 
@@ -294,6 +309,8 @@ async def _release(ports: Ports, record: Stored[HubRecord]) -> None:
 def _noted(record: HubRecord, message: EvaluateMessage) -> HubRecord:
     """Keep who wrote the hub last, so that verify can tell an overtaken fix from one without effect."""
     changed_at = message.changed_at
-    if changed_at is None or (record.written_at is not None and record.written_at >= changed_at):
+    if changed_at is None or message.actor is None:
+        return record
+    if record.written_at is not None and record.written_at >= changed_at:
         return record
     return replace(record, written_by=message.actor, written_at=changed_at)

@@ -1,4 +1,4 @@
-"""Reading an Event Grid event: which hub should be looked at, and who changed it. Pure.
+"""Reading an Event Grid event: which hubs should be looked at, and who changed what. Pure.
 
 Both event schemas are taken. ``authorization`` and ``claims`` are objects in newer events and strings in older
 ones (RECORDINGS §8); the claims hold personal data, of which only object id, application id and name are kept, and
@@ -8,6 +8,7 @@ the e-mail address where that is wanted.
 from __future__ import annotations
 
 import json
+import re
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +19,32 @@ from hubwarden.domain.finding import Actor
 from hubwarden.domain.hub_id import HubId, NotAHubError
 
 
+OPERATIONS: Final = (
+    "Microsoft.Devices/IotHubs/write",
+    "Microsoft.Devices/IotHubs/delete",
+    "Microsoft.Insights/diagnosticSettings/write",
+    "Microsoft.Insights/diagnosticSettings/delete",
+    "Microsoft.Security/iotSecuritySolutions/write",
+    "Microsoft.Security/iotSecuritySolutions/delete",
+    "Microsoft.Authorization/locks/write",
+    "Microsoft.Authorization/locks/delete",
+)
+"""``data.operationName`` of the events that matter to a rule or a fix: what a subscription is to let through.
+
+Event Grid compares them without case, and takes 25 values for all filters of a subscription together.
+"""
+
 _DELETED: Final = "Microsoft.Resources.ResourceDeleteSuccess"
 _TYPES: Final = frozenset({"Microsoft.Resources.ResourceWriteSuccess", _DELETED})
 _UPN: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"
+# A lock on a subscription, a group or a solution; or a solution, which may name any hub of its subscription.
+_LOCK: Final = r"/providers/microsoft\.authorization/locks/[^/]+"
+_NEARBY: Final = re.compile(
+    r"/subscriptions/(?P<subscription>[0-9a-z-]{1,64})(?:"
+    rf"/resourcegroups/(?P<group>[^/]+)(?:(?P<solution>/providers/microsoft\.security/iotsecuritysolutions/[^/]+)"
+    rf"(?:{_LOCK})?|{_LOCK})|{_LOCK})/?",
+    re.ASCII | re.IGNORECASE,
+)
 _OBJECT_ID: Final = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 
 
@@ -39,13 +63,32 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
+class Nearby:
+    """Something changed that hubs depend on: a security solution, or a lock above them.
+
+    It may concern any hub of the subscription, or of its ``resource_group`` where that is named; both are in lower
+    case. ``changed_at`` is UTC, as the event says.
+    """
+
+    subscription: str
+    resource_group: str | None
+    operation: str
+    actor: Actor
+    changed_at: datetime | None
+
+    def concerns(self, hub: HubId) -> bool:
+        """Whether the hub lies where it may matter."""
+        return hub.subscription == self.subscription and self.resource_group in {None, hub.resource_group}
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """The event asks for nothing, and why."""
 
     reason: str
 
 
-def read_event(event: Mapping[str, Any], *, emails: bool = False) -> Sighting | Ignored:
+def read_event(event: Mapping[str, Any], *, emails: bool = False) -> Sighting | Nearby | Ignored:
     """Say what an event is about. Whatever its shape, the answer is a value and never an exception.
 
     With ``emails``, the actor's e-mail address is read too.
@@ -55,17 +98,19 @@ def read_event(event: Mapping[str, Any], *, emails: bool = False) -> Sighting | 
         return Ignored(f"an event of type {(kind or '')[:100]!r} does not tell of a change to a hub")
     data = _object(event.get("data"))
     resource = _text(data.get("resourceUri"), 2000) or _text(event.get("subject"), 2000) or ""
+    operation = _text(data.get("operationName")) or kind
+    actor = _actor(data, emails=emails)
+    changed_at = _time(event.get("eventTime") or event.get("time"))
     try:
         hub = HubId.parse(resource)
     except NotAHubError as error:
-        return Ignored(str(error))
-    return Sighting(
-        hub=hub,
-        operation=_text(data.get("operationName")) or kind,
-        actor=_actor(data, emails=emails),
-        changed_at=_time(event.get("eventTime") or event.get("time")),
-        deleted=kind == _DELETED and resource.rstrip("/").count("/") == hub.path.count("/"),
-    )
+        scope = _NEARBY.fullmatch(resource)
+        if scope is None:
+            return Ignored(str(error))
+        group = None if scope["solution"] else scope["group"]
+        return Nearby(scope["subscription"].lower(), group and group.lower(), operation, actor, changed_at)
+    deleted = kind == _DELETED and resource.rstrip("/").count("/") == hub.path.count("/")
+    return Sighting(hub, operation, actor, changed_at, deleted)
 
 
 def _actor(data: Mapping[str, Any], *, emails: bool) -> Actor:

@@ -33,7 +33,7 @@ async def tell_ends(ports: Ports) -> None:
         await tell(ports, notice(told, Kind.EXEMPTION_ENDS, at=now, reason=reason))
         with suppress(StaleWriteError):  # whoever wrote it has just looked at it; the next sweep tells
             await ports.findings.save(told, stored.etag)
-            log.info("%s on %s: %s", finding_id, told.hub, reason)
+            log.info("%s on %s: that its exemption ends on %s is told", finding_id, told.hub, exempted.until)
 
 
 def _is_due(ports: Ports, finding: Finding) -> bool:

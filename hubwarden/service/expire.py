@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -44,9 +45,17 @@ async def give_up_waiting(ports: Ports, stored: Stored[Finding]) -> Stored[Findi
     return await enter(ports, stored, ended.after(Event.TICKET, at=ports.clock.now(), reason=reason), reason)
 
 
-async def expire(ports: Ports) -> None:
-    """Let every request whose time is over become a ticket, also on hubs that cannot be read for now."""
-    due = [finding.id async for finding in ports.findings.everything() if is_expired(ports, finding)]
+async def expire(ports: Ports, seen: Callable[[Finding], None] | None = None) -> None:
+    """Let every request whose time is over become a ticket, also on hubs that cannot be read for now.
+
+    Every finding is shown to ``seen``, for whoever wants to see all of them need not read them once more.
+    """
+    due: list[str] = []
+    async for finding in ports.findings.everything():
+        if seen is not None:
+            seen(finding)
+        if is_expired(ports, finding):
+            due.append(finding.id)
     for finding_id in due:
         stored = await ports.findings.find(finding_id)
         if stored is not None and is_expired(ports, stored.value):

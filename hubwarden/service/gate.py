@@ -13,7 +13,18 @@ from typing import Final
 from hubwarden.domain.decision import Action, Decision, fixes_alone
 from hubwarden.domain.finding import Finding, Hold, Limit, State
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.limits import HOUR, Asked, Gate, Kill, Ledger, Outcome, Standing, fixes_of, uncovered
+from hubwarden.domain.limits import (
+    BREAKER_HOLDS,
+    HOUR,
+    Asked,
+    Gate,
+    Kill,
+    Ledger,
+    Outcome,
+    Standing,
+    fixes_of,
+    uncovered,
+)
 from hubwarden.domain.where import Tags
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
 from hubwarden.service.ports import Clock, Ports, SafetyStore
@@ -129,7 +140,7 @@ def gated(gate: Gate | None, finding: Finding, decision: Decision) -> tuple[Find
     if gate is None or stop is None:
         return replace(finding, limit=None), decision  # where policy itself holds it, it has no turn to wait for
     if stop.limit is Limit.BREAKER:
-        hold = Hold("the breaker", gate.now, stop.reason, calls_people=stop.calls_people)
+        hold = Hold(BREAKER_HOLDS, gate.now, stop.reason, calls_people=stop.calls_people)
         held = replace(finding, limit=None, calls_people=False, hold=hold)
     else:
         held = replace(finding, limit=stop.limit, calls_people=stop.calls_people)

@@ -12,6 +12,8 @@ from hubwarden.domain.limits import Kill, Ledger
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.ports import (
     Clock,
+    DeadLetterCount,
+    DeadLetters,
     FindingStore,
     HubStore,
     Outbox,
@@ -41,6 +43,7 @@ async def health(
     outbox: Outbox | None = None,
     safety: SafetyStore | None = None,
     kill: Kill | None = None,
+    dead_letters: DeadLetters | None = None,
 ) -> Mapping[str, Any]:
     """What an operator asks first, as JSON.
 
@@ -57,12 +60,14 @@ async def health(
         outbox: where notices may wait; None where nobody is told.
         safety: what holds back fixes; None where that is not asked.
         kill: the kill switch, where it is on.
+        dead_letters: where Event Grid leaves what it could not deliver; None where that is not asked.
     """
     last = await records.last_sweep()
     depths = await work.depths()
     waiting = [finding async for finding in findings.waiting()]
     untold = [waiting async for waiting in outbox.troubled()] if outbox else []
     held = [finding async for finding in findings.limited()]
+    undelivered = await _undelivered(dead_letters)
     return {
         "ready": not_ready is None,
         "reason": not_ready,
@@ -72,6 +77,7 @@ async def health(
             *_of_limits(kill, await _ledger(safety), held),
             *_of_sweeps(last, clock.now(), next_sweep),
             *_of_queues(depths),
+            *_of_dead_letters(undelivered),
             *_of_tickets(waiting),
             *_of_channels(untold),
         ],
@@ -91,6 +97,14 @@ async def health(
         },
         "queues": dict(depths),
     }  # fmt: skip
+
+
+async def _undelivered(dead_letters: DeadLetters | None) -> DeadLetterCount | str:
+    """How many dead letters there are, or why that cannot be read: whoever asks may have no right on them."""
+    try:
+        return await dead_letters.count() if dead_letters else DeadLetterCount()
+    except StorageUnavailableError as error:
+        return str(error)
 
 
 async def _ledger(safety: SafetyStore | None) -> Ledger | str:
@@ -134,6 +148,19 @@ def _of_queues(depths: Mapping[str, int]) -> Iterator[str]:
     for name, depth in depths.items():
         if name.endswith("-poison") and depth:
             yield f"{depth} message(s) that nobody could use wait in {name}"
+
+
+def _of_dead_letters(count: DeadLetterCount | str) -> Iterator[str]:
+    if isinstance(count, str):
+        yield f"whether Event Grid could not deliver events is not known: {count}"
+        return
+    if count.waiting:
+        yield (
+            f"{count.waiting} file(s) of events that Event Grid could not deliver wait to be read back, the first "
+            f"since {count.since:%Y-%m-%d %H:%M} UTC; see whether the event functions and `dead_letters` run"
+        )
+    if count.set_aside:
+        yield f"{count.set_aside} dead letter(s) cannot be read: the reason is in the metadata of each blob"
 
 
 def _of_tickets(waiting: Sequence[Finding]) -> Iterator[str]:

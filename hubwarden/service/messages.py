@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from hubwarden.domain.census import Tally
 from hubwarden.domain.finding import Actor
@@ -35,13 +46,30 @@ def _hub(value: str) -> str:
         raise ValueError("names no IoT Hub") from None
 
 
-class _Message(BaseModel):
+def _trace(value: Any) -> str | None:
+    """The work counts, not who watches it: what is no ``traceparent`` is none."""
+    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
+
+
+def _is_none(trace: str | None) -> bool:
+    return trace is None
+
+
+_TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class _Work(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     v: Literal[1] = 1
-    hub: Annotated[str, AfterValidator(_hub)]
     attempt: int = Field(0, ge=0, le=1000)
     """How often this work has already been put off."""
+    trace: Annotated[str | None, BeforeValidator(_trace)] = Field(None, exclude_if=_is_none)
+    """The W3C ``traceparent`` of what asked for it; without one, the message is written without the field."""
+
+
+class _Message(_Work):
+    hub: Annotated[str, AfterValidator(_hub)]
 
     @property
     def hub_id(self) -> HubId:
@@ -55,30 +83,23 @@ class EvaluateMessage(_Message):
     asked_at: AwareDatetime
     cause: str
     actor: Actor | None = None
+    """Who changed the hub, as its event says; None where it was not the hub itself that changed."""
     changed_at: AwareDatetime | None = None
-    """When the actor's change happened, as its event says."""
+    """When the change happened, to the hub or to what it depends on, as its event says."""
     deleted: bool = False
     """Whether an event says that the hub was deleted."""
 
 
-class SweepMessage(BaseModel):
+class SweepMessage(_Work):
     """Sweep this subscription again, whose hubs could not be listed; ``all`` sweeps everything again."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    v: Literal[1] = 1
     subscription: str
-    attempt: int = Field(0, ge=0, le=1000)
 
 
-class TurnMessage(BaseModel):
+class TurnMessage(_Work):
     """Give those whom a limit holds their turn, which was to come at that moment."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    v: Literal[1] = 1
     turn: AwareDatetime
-    attempt: int = Field(0, ge=0, le=1000)
 
 
 class RemediateMessage(_Message):
@@ -116,14 +137,10 @@ class TicketMessage(_Message):
     finding: str
 
 
-class NotifyMessage(BaseModel):
+class NotifyMessage(_Work):
     """Send what waits for this channel by then."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    v: Literal[1] = 1
     channel: str
-    attempt: int = Field(0, ge=0, le=1000)
 
 
 type Message = (

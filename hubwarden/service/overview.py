@@ -55,7 +55,7 @@ async def overview(ports: Ports, *, resolved: bool = False) -> Overview:
         resolved: whether findings that are resolved are wanted too.
     """
     findings = [finding async for finding in ports.findings.everything()]
-    wanted = [finding for finding in findings if resolved or _stands(ports, finding)]
+    wanted = [finding for finding in findings if resolved or stands(ports, finding)]
     wanted.sort(key=lambda finding: (_RANK[finding.severity], finding.first_seen, finding.id))
     sweep = await ports.records.last_sweep()
     records = {record.hub.path: record async for record in _records(ports)}
@@ -69,7 +69,7 @@ async def overview(ports: Ports, *, resolved: bool = False) -> Overview:
     return Overview(tuple(wanted), tuple(unknown), sweep, dead, ports.policy.observes)
 
 
-def _stands(ports: Ports, finding: Finding) -> bool:
+def stands(ports: Ports, finding: Finding) -> bool:
     """Whether it is not proven gone, and policy, or whoever wants a fix undone, still asks about it."""
     mode = ports.policy.mode_of(finding.rule_id, finding.hub, finding.tags)
     asked = ports.policy.watches(finding.hub) and (finding.rollback is not None or mode is not Mode.OFF)

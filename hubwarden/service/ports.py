@@ -22,6 +22,7 @@ from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.severity import Severity
 from hubwarden.domain.where import Tags
 from hubwarden.service.messages import Message, Queue
+from hubwarden.service.telemetry import SILENT, Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,6 +467,49 @@ class Graveyard(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A file of events that Event Grid could not deliver, as it was listed. ``at`` is when it was written, UTC."""
+
+    name: str
+    size: int
+    at: datetime
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterCount:
+    """How many dead letters there are: those that wait, since when, and those that nobody can read."""
+
+    waiting: int = 0
+    since: datetime | None = None
+    set_aside: int = 0
+
+
+class DeadLetters(Protocol):
+    """Where Event Grid leaves what it could not deliver. Every method raises StorageUnavailableError."""
+
+    async def waiting(self, most: int) -> Sequence[DeadLetter]:
+        """The oldest that wait, oldest first; none where there is no such place."""
+        ...
+
+    async def count(self) -> DeadLetterCount:
+        """How many there are."""
+        ...
+
+    async def read(self, letter: DeadLetter) -> bytes | None:
+        """What it holds; None where it is gone, or is not as it was listed."""
+        ...
+
+    async def remove(self, letter: DeadLetter) -> None:
+        """Drop it; nothing happens where it is gone, or is not as it was listed."""
+        ...
+
+    async def set_aside(self, letter: DeadLetter, reason: str) -> None:
+        """Let it lie, marked with the reason, so that it waits no more; otherwise as remove."""
+        ...
+
+
 class TicketSystem(Protocol):
     """Where tickets live. The key is the finding's id.
 
@@ -642,6 +686,7 @@ class Ports:
     channels: Mapping[str, Channel] = field(default_factory=dict)
     kill_setting: bool = False
     """Whether the kill switch is on by an app setting."""
+    telemetry: Telemetry = SILENT
 
     def rule(self, rule_id: str) -> Rule:
         """The rule of this id, which exists."""

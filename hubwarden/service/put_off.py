@@ -25,7 +25,7 @@ async def put_off(
     ``retry_after`` is Azure's own wish and is never undercut.
     """
     if message.attempt >= TRIES:
-        log.error("gave up on %s after %d tries: %s", message, TRIES, error)
+        log.error("gave up on a message of %s after %d tries: %s", queue_of(message), TRIES, error)
         await ports.work.send_to_poison(queue_of(message), message.model_dump_json())
         return
     delay = max(backoff(message.attempt), retry_after or timedelta(0))

@@ -35,6 +35,7 @@ from hubwarden.service.errors import (
 from hubwarden.service.evaluate import not_found, remember
 from hubwarden.service.fingerprint import fingerprint
 from hubwarden.service.gate import kill_switch, note_outcome
+from hubwarden.service.invocation import RULES, told_rules
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.locks import locked
 from hubwarden.service.messages import RemediateMessage, VerifyMessage
@@ -156,7 +157,7 @@ async def _fix(ports: Ports, message: RemediateMessage, snapshot: Snapshot) -> N
 
 async def _wait_for_resume(ports: Ports, message: RemediateMessage, killed: Kill) -> None:
     """Keep the work on its queue, as often as it takes: what is approved stays approved, and no try is used up."""
-    log.warning("%s is not touched: %s", message.hub, killed)
+    log.warning("%s is not touched: the kill switch is on since %s", message.hub, killed.at)
     await ports.work.send(message, delay=_KILLED)
 
 
@@ -385,6 +386,7 @@ async def _claim(
 
 async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
     plan = fix.plan
+    ports.telemetry.mark(RULES, told_rules(claim.value for claim in fix.claims))
     try:
         await keep(ports, plan, fix.claims)
     except StorageUnavailableError as error:
@@ -397,10 +399,8 @@ async def _write(ports: Ports, message: RemediateMessage, fix: _Fix) -> None:
         await ports.audit.append("write", _told(plan, fix.claims, outcome=f"not sent: {late}"))
         await _again(ports, message, fix, late, None)
         return
-    for change in plan.changes:
-        log.info("plan for %s: %s (digest %s)", plan.hub, change, plan.digest)
-    for warning in fix.made.warnings:
-        log.info("plan for %s: note: %s", plan.hub, warning)
+    log.info("plan %s for %s is sent: %d changes, for %s", plan.digest, plan.hub, len(plan.changes),
+             ", ".join(claim.value.id for claim in fix.claims))  # fmt: skip
     killed = await kill_switch(ports)
     if killed is not None:
         await ports.audit.append("write", _told(plan, fix.claims, outcome=f"not sent: {killed}"))

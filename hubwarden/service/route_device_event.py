@@ -14,11 +14,14 @@ from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.events import Ignored
 from hubwarden.service.messages import EvaluateMessage
 from hubwarden.service.ports import Clock, HubRecord, HubStore, WorkQueue
+from hubwarden.service.telemetry import EVENTS, SILENT, Telemetry
 
 
 log = logging.getLogger(__name__)
 
-CREATED: Final = "Microsoft.Devices.DeviceCreated"
+OF_HUBS: Final = "Microsoft.Devices."
+"""The types of the hubs' own events begin so."""
+CREATED: Final = f"{OF_HUBS}DeviceCreated"
 DEVICE_CREATED: Final = f"event {CREATED}"
 """The cause of the look that counts new devices."""
 _LONGEST: Final = 4
@@ -39,7 +42,13 @@ def read_device_event(event: Mapping[str, Any]) -> HubId | Ignored:
 
 
 async def route_device_event(
-    event: Mapping[str, Any], *, records: HubStore, work: WorkQueue, clock: Clock, grace: timedelta
+    event: Mapping[str, Any],
+    *,
+    records: HubStore,
+    work: WorkQueue,
+    clock: Clock,
+    grace: timedelta,
+    telemetry: Telemetry = SILENT,
 ) -> HubId | Ignored:
     """See that the hub's devices are counted when the new one's grace is over; a burst of events costs few writes.
 
@@ -52,6 +61,7 @@ async def route_device_event(
         work: where the message goes.
         clock: the time.
         grace: how long a new device has to register its module.
+        telemetry: who is told what became of it.
 
     Raises:
         StaleWriteError: the record was changed by somebody else each time; the event is to be delivered again.
@@ -59,6 +69,7 @@ async def route_device_event(
     hub = read_device_event(event)
     if isinstance(hub, Ignored):
         log.info("event %r ignored: %s", str(event.get("id"))[:100], hub.reason)
+        telemetry.count(EVENTS, outcome="ignored")
         return hub
     for tries_left in reversed(range(_TRIES)):
         try:
@@ -72,6 +83,7 @@ async def route_device_event(
             await work.send(message, delay=grace)
             log.info("%s has new devices, which are to be counted after %s", hub, first_due)
         break
+    telemetry.count(EVENTS, outcome="routed")
     return hub
 
 

@@ -15,6 +15,7 @@ from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.domain.policy import ALL
 from hubwarden.domain.snapshot import Facet, Snapshot, Unread
+from hubwarden.service.correlation import about
 from hubwarden.service.errors import (
     AzureError,
     HubGoneError,
@@ -28,6 +29,7 @@ from hubwarden.service.observe import busy, observe, observe_listed
 from hubwarden.service.ports import HubRecord, Ports, Stored, SweepRecord
 from hubwarden.service.put_off import put_off
 from hubwarden.service.reconcile import Cause, Look, reconcile
+from hubwarden.service.telemetry import SWEEP_DURATION, SWEEP_HUBS, SWEEPS
 from hubwarden.service.turns import begin_sweep, turns
 
 
@@ -119,6 +121,7 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
     record = _record(ports, subscriptions, started_at, tally)
     if whole:
         await ports.records.add_sweep(record)  # a part must not pass for the whole
+        _measure(ports, record)
     await ports.audit.append("sweep", {
         "summary": record.summary,
         "subscriptions": list(subscriptions),
@@ -129,6 +132,17 @@ async def sweep(ports: Ports, again: SweepMessage | None = None) -> SweepRecord:
             "".join(f"; {path}: {reason}" for path, reason in record.unknown.items()))  # fmt: skip
     await turns(ports)
     return record
+
+
+def _measure(ports: Ports, record: SweepRecord) -> None:
+    ports.telemetry.count(SWEEPS, complete=str(record.complete).lower())
+    took = record.finished_at - record.started_at
+    ports.telemetry.measure(SWEEP_DURATION, took.total_seconds())
+    ports.telemetry.report(SWEEP_HUBS, {
+        ("judged",): record.evaluated,
+        ("unknown",): record.hubs - record.evaluated,
+        ("dead",): len(record.dead),
+    })  # fmt: skip
 
 
 async def _within(limit: asyncio.Semaphore, work: Coroutine[Any, Any, None]) -> None:
@@ -254,17 +268,18 @@ async def _count(ports: Ports, snapshot: Snapshot, known: Stored[HubRecord] | No
 @contextlib.asynccontextmanager
 async def _apart(ports: Ports, hub: HubId, tally: _Tally) -> AsyncIterator[None]:
     """Whatever goes wrong with one hub is unknown of this hub alone; only storage that is down ends the sweep."""
-    try:
-        yield
-    except StorageRefusedError as error:
-        log.error("the sweep could not judge %s: %s", hub, error)  # noqa: TRY400 - the message says it all
-        tally.miss(hub, str(error))
-    except StorageUnavailableError:
-        raise
-    except Exception as error:
-        log.exception("the sweep could not judge %s", hub)
-        tally.miss(hub, f"hubwarden failed on it: {type(error).__name__}: {error}")
-        await _ask_again(ports, hub)
+    with about(hub=hub):
+        try:
+            yield
+        except StorageRefusedError as error:
+            log.error("the sweep could not judge %s: %s", hub, error)  # noqa: TRY400 - the message says it all
+            tally.miss(hub, str(error))
+        except StorageUnavailableError:
+            raise
+        except Exception as error:
+            log.exception("the sweep could not judge %s", hub)
+            tally.miss(hub, f"hubwarden failed on it: {type(error).__name__}: {error}")
+            await _ask_again(ports, hub)
 
 
 async def _ask_again(ports: Ports, hub: HubId, retry_after: timedelta | None = None) -> None:

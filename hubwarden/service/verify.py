@@ -17,6 +17,7 @@ from hubwarden.service.errors import HubGoneError, TransientError
 from hubwarden.service.evaluate import bury_hub, follow_up, remember, stays_away
 from hubwarden.service.fingerprint import changed_since, member_of
 from hubwarden.service.gate import note_outcome
+from hubwarden.service.invocation import RULES, told_rules
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import VerifyMessage
 from hubwarden.service.observe import busy, observe
@@ -44,6 +45,7 @@ async def verify(ports: Ports, message: VerifyMessage) -> None:
     if wait is not None:
         await ports.work.send(message, delay=wait)
         return
+    ports.telemetry.mark(RULES, told_rules(fix.value for fix in fixes))
     fixes = [await _doubt(ports, fix) if fix.value.state is State.EXECUTING else fix for fix in fixes]
     try:
         record = await ports.records.get(hub)

@@ -75,7 +75,7 @@ class Door:
         await self._ports.audit.append(
             "approval_refused", {"finding": finding, "via": via, "status": status, "why": why}
         )
-        log.warning("a decision on %s by %s was refused with %d: %s", finding, via, status, why)
+        log.warning("a decision on %s by %s was refused with %d; the audit trail says why", finding, via, status)
 
 
 def openapi() -> Answer:

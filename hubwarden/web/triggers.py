@@ -13,15 +13,15 @@ from hubwarden.web.routes import openapi
 class Approving(Protocol):
     """Who answers."""
 
-    async def on_page(self, request: Request) -> Answer:
+    async def on_page(self, request: Request, invocation: str = "") -> Answer:
         """Show what is to be decided."""
         ...
 
-    async def on_decision(self, request: Request) -> Answer:
+    async def on_decision(self, request: Request, invocation: str = "") -> Answer:
         """Take a form's decision."""
         ...
 
-    async def on_webhook(self, request: Request) -> Answer:
+    async def on_webhook(self, request: Request, invocation: str = "") -> Answer:
         """Take a program's decision."""
         ...
 
@@ -31,19 +31,19 @@ def approvals(service: Approving) -> func.Blueprint:
     triggers = func.Blueprint()  # type: ignore[no-untyped-call]
 
     @triggers.route(route="approvals/{id}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-    async def approval(req: func.HttpRequest) -> func.HttpResponse:
+    async def approval(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         """Show what is to be decided, and do nothing."""
-        return _response(await service.on_page(_request(req)))
+        return _response(await service.on_page(_request(req), context.invocation_id))
 
     @triggers.route(route="approvals/{id}/decision", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
-    async def decision(req: func.HttpRequest) -> func.HttpResponse:
+    async def decision(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         """Take a decision from the page."""
-        return _response(await service.on_decision(_request(req)))
+        return _response(await service.on_decision(_request(req), context.invocation_id))
 
     @triggers.route(route="approvals/{id}", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
-    async def webhook(req: func.HttpRequest) -> func.HttpResponse:
+    async def webhook(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         """Take a decision from a program."""
-        return _response(await service.on_webhook(_request(req)))
+        return _response(await service.on_webhook(_request(req), context.invocation_id))
 
     @triggers.route(route="openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
     async def openapi_document(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding wants it

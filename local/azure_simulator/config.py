@@ -30,6 +30,7 @@ class SimulatorConfig:
         publish_on_accept: Also send the event of a PUT when it is accepted, not only when it is done.
         retry_delays: Seconds before each further delivery of an event; their number bounds the attempts.
         retry_scale: Factor on these delays.
+        dead_letter_delay: Seconds until a dead letter is written, with all that was given up by then; scaled, too.
         delivery_timeout: Seconds a subscriber has for its answer.
     """
 
@@ -57,6 +58,7 @@ class SimulatorConfig:
         default=(10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200),
     )
     retry_scale: float = 1.0
+    dead_letter_delay: float = 300.0
     delivery_timeout: float = 30.0
 
 

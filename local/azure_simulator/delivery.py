@@ -4,12 +4,17 @@ import asyncio
 import random
 import uuid
 
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import aiohttp
 
+from azure.core.exceptions import AzureError
+
+from local.azure_simulator.clock import utc_now
 from local.azure_simulator.config import SimulatorConfig
+from local.azure_simulator.dead_letters import Undelivered, as_dead_letter, blob_name, write
 from local.azure_simulator.events import (
     SCHEMAS,
     TOPICS,
@@ -25,6 +30,9 @@ from local.azure_simulator.wire import Json
 
 NOT_RETRIED = (400, 401, 403, 413)
 """Answers after which a webhook is not tried again (AZURE §5)."""
+
+DEAD_LETTER_TRIES = 48
+"""Where the storage account does not answer for four hours, what was given up is dropped (AZURE §5)."""
 
 SUCCESS = (200, 201, 202, 203, 204)
 ORIGIN = "eventgrid.azure.net"
@@ -48,6 +56,8 @@ class Subscriber:
         headers: Sent with each delivery.
         event_types: Only these; empty for all.
         topic: `arm` or `hub`; in Azure each hub has a topic of its own, here one subscription has them all.
+        dead_letter_storage: Connection string of the account that gets what was given up; empty: it is dropped.
+        dead_letter_container: In that account.
     """
 
     url: str
@@ -57,6 +67,8 @@ class Subscriber:
     headers: dict[str, str] = field(default_factory=dict)
     event_types: tuple[str, ...] = ()
     topic: Topic = "arm"
+    dead_letter_storage: str = ""
+    dead_letter_container: str = "deadletters"
 
     def wants(self, event: Json) -> bool:
         """Whether it is an event of the subscription's topic that its filter lets through."""
@@ -120,6 +132,7 @@ class EventGrid:
         self.dead_letters: list[Json] = []
         self.deliveries: list[Json] = []
         self._held: list[Json] = []
+        self._given_up: dict[str, list[Json]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
 
@@ -170,6 +183,7 @@ class EventGrid:
         self.dead_letters.clear()
         self.deliveries.clear()
         self._held.clear()
+        self._given_up.clear()
 
     def _send(self, event: Json) -> None:
         for subscriber in self.subscribers.values():
@@ -178,14 +192,19 @@ class EventGrid:
                     self._start(subscriber, event)
 
     def _start(self, subscriber: Subscriber, event: Json) -> None:
-        task = asyncio.get_running_loop().create_task(self._deliver(subscriber, event, self.mode.delay))
+        self._go(self._deliver(subscriber, event, self.mode.delay))
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _deliver(self, subscriber: Subscriber, event: Json, delay: float) -> None:
+        published_at = tried_at = utc_now()
         waits = (delay, *(seconds * self.config.retry_scale for seconds in self.config.retry_delays))
         for attempt, wait in enumerate(waits, start=1):
             await asyncio.sleep(wait)
+            tried_at = utc_now()
             outcome = await self._attempt(subscriber, event, attempt)
             self.deliveries.append(
                 {"id": event["id"], "subscriber": subscriber.name, "attempt": attempt, "outcome": outcome},
@@ -197,6 +216,31 @@ class EventGrid:
         self.dead_letters.append(
             {"event": event, "subscriber": subscriber.name, "outcome": outcome, "attempts": attempt},
         )
+        if subscriber.dead_letter_storage:
+            why = Undelivered(attempt, outcome, outcome in NOT_RETRIED, published_at, tried_at)
+            self._give_up(subscriber, event, why)
+
+    def _give_up(self, subscriber: Subscriber, event: Json, why: Undelivered) -> None:
+        """Lay it with what else was given up lately: one blob holds all of it."""
+        rendered = subscriber.rendered(event)
+        letter = as_dead_letter(rendered[0] if isinstance(rendered, list) else rendered, why)
+        waiting = self._given_up.setdefault(subscriber.name, [])
+        waiting.append(letter)
+        if len(waiting) == 1:
+            self._go(self._write_dead_letters(subscriber))
+
+    async def _write_dead_letters(self, subscriber: Subscriber) -> None:
+        delay = self.config.dead_letter_delay * self.config.retry_scale
+        await asyncio.sleep(delay)
+        letters = self._given_up.pop(subscriber.name)
+        name = blob_name(subscriber.name, utc_now())
+        for _ in range(DEAD_LETTER_TRIES):
+            try:
+                await write(subscriber.dead_letter_storage, subscriber.dead_letter_container, name, letters)
+            except AzureError:
+                await asyncio.sleep(delay)
+            else:
+                return
 
     async def _attempt(self, subscriber: Subscriber, event: Json, attempt: int) -> int | str:
         """The status of the endpoint's answer, or why there was none."""

@@ -219,10 +219,22 @@ class AzureSimulator(Providers):
         headers: Mapping[str, str] | None = None,
         event_types: Iterable[str] = (),
         topic: Topic = "arm",
+        dead_letter_storage: str = "",
+        dead_letter_container: str = "deadletters",
         validate: bool = True,
     ) -> None:
         """Send the events of a topic to a webhook; HandshakeError if it does not answer the validation."""
-        subscriber = Subscriber(url, name, schema, as_strings, dict(headers or {}), tuple(event_types), topic)
+        subscriber = Subscriber(
+            url,
+            name,
+            schema,
+            as_strings,
+            dict(headers or {}),
+            tuple(event_types),
+            topic,
+            dead_letter_storage,
+            dead_letter_container,
+        )
         await self.event_grid.subscribe(subscriber, validate=validate)
 
     def unsubscribe(self, name: str = "subscriber") -> None:

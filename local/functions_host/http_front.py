@@ -33,7 +33,10 @@ class HttpFront:
         self._gate.check_function(request, route.function.name, route.level)
         value = await _request_datum(request, parameters)
         outcome = await self._invoker.invoke(
-            route.function, value, reason="This function was programmatically called via the host APIs."
+            route.function,
+            value,
+            reason="This function was programmatically called via the host APIs.",
+            caller=request.headers.get("traceparent"),
         )
         if outcome.error is not None:
             return web.Response(status=500)

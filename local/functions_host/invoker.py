@@ -16,6 +16,7 @@ from . import runtime
 from .functions import Function
 from .outputs import Outputs
 from .runtime import Outcome
+from .tracing import traceparent
 
 
 _logger = logging.getLogger(__name__)
@@ -47,14 +48,18 @@ class Invoker:
         *,
         reason: str,
         retry: tuple[int, int] = (0, 0),
+        caller: str | None = None,
     ) -> Outcome:
-        """Run the function once; what goes wrong is in the outcome, never raised."""
+        """Run the function once; what goes wrong is in the outcome, never raised. `caller` is its traceparent."""
         invocation_id = str(uuid.uuid4())
         name = f"Functions.{function.name}"
         _logger.info("Executing '%s' (Reason='%s', Id=%s)", name, reason, invocation_id)
         started = time.monotonic()
         with self._counted(function, invocation_id):
-            outcome = await self._within_limit(function, invocation_id, value, metadata or {}, retry)
+            trace = traceparent(caller)
+            outcome = await self._within_limit(
+                function, invocation_id, value, metadata or {}, retry=retry, trace=trace
+            )
         took = round((time.monotonic() - started) * 1000)
         if outcome.error is None:
             _logger.info("Executed '%s' (Succeeded, Id=%s, Duration=%dms)", name, invocation_id, took)
@@ -78,13 +83,17 @@ class Invoker:
         invocation_id: str,
         value: Datum,
         metadata: Mapping[str, Datum],
+        *,
         retry: tuple[int, int],
+        trace: str,
     ) -> Outcome:
         """Cancel an async function at the time limit; a sync one ends unheard in its thread."""
         parameter = (function.trigger.name, value)
         try:
             async with asyncio.timeout(self._time_limit):
-                outcome = await runtime.invoke(function.id, invocation_id, parameter, metadata, retry=retry)
+                outcome = await runtime.invoke(
+                    function.id, invocation_id, parameter, metadata, retry=retry, traceparent=trace
+                )
                 if outcome.error is None:
                     await self._outputs.send(function, outcome)
         except TimeoutError:

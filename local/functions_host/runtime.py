@@ -91,10 +91,11 @@ async def invoke(
     metadata: Mapping[str, Datum],
     *,
     retry: tuple[int, int] = (0, 0),
+    traceparent: str = "",
 ) -> Outcome:
     """Run the function: an async one on this loop, a sync one in the worker's thread pool.
 
-    `retry` is the number of this retry and the most there can be.
+    `retry` is the number of this retry and the most there can be; `traceparent` is the host's own span.
     """
     # The runtime sets this only around the function itself; its own records should show the invocation too.
     token = worker.invocation_id_cv.set(invocation_id)
@@ -104,6 +105,7 @@ async def invoke(
             function_id,
             [parameter],
             dict(metadata),
+            trace_parent=traceparent,
             retry_count=retry[0],
             max_retry_count=retry[1],
         )

@@ -33,6 +33,7 @@ HEAVY = (
     "azure.storage.queue",
     "azure.storage.blob",
     "jwt",
+    "opentelemetry",
 )
 
 
@@ -59,6 +60,15 @@ def test_each_work_queue_has_a_function_and_so_has_its_poison_queue(indexed):
 
 def test_indexing_loads_no_sdk_that_only_work_needs(indexed):
     assert indexed["heavy"] == []
+
+
+def test_dead_letters_are_read_back_while_no_usual_sweep_begins(indexed):
+    [timer] = indexed["functions"]["dead_letters"]
+    seconds, minutes, *rest = timer["schedule"].split()
+    sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]["SWEEP_SCHEDULE"]
+    assert sample == "0 */15 * * * *"
+    assert (seconds, rest) == ("30", ["*"] * 4)
+    assert {int(minute) % 15 for minute in minutes.split(",")} == {7}
 
 
 def test_every_setting_that_a_binding_names_is_in_the_sample(indexed):
@@ -88,6 +98,7 @@ def test_the_function_app_holds_triggers_only():
         "typing",
         "hubwarden.bootstrap",
         "hubwarden.service.messages",
+        "hubwarden.web.poison",
         "hubwarden.web.triggers",
     }
 

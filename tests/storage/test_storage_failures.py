@@ -14,6 +14,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
 from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.audit import BlobAudit
+from hubwarden.adapters.storage.dead_letters import BlobDeadLetters
 from hubwarden.adapters.storage.failures import reported
 from hubwarden.adapters.storage.findings import TableFindings
 from hubwarden.adapters.storage.graveyard import BlobGraveyard
@@ -26,11 +27,12 @@ from hubwarden.domain.hub_id import HubId
 from hubwarden.domain.severity import Severity
 from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.messages import Queue, RemediateMessage
-from hubwarden.service.ports import HubRecord, SweepRecord
+from hubwarden.service.ports import DeadLetter, HubRecord, SweepRecord
 
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HUB = HubId("00000000-0000-0000-0000-000000000001", "rg", "hub")
+LETTER = DeadLetter("A/2026/11/23/9/x.json", 2, NOW, '"0x8DE2A"')
 CANARY = "Q2FuYXJ5S2V5Q2FuYXJ5S2V5Q2FuYXJ5S2V5Q2FuYXJ5S2V5Cg=="
 ETAG = "W/\"datetime'2026-01-01T00%3A00%3A00.0000000Z'\""
 
@@ -41,12 +43,8 @@ async def all_of(values):
 
 def calls(account, clock) -> dict[str, list]:
     """Everything that the adapters can be asked, by the part that must be named."""
-    findings, hubs, work, lists = (
-        TableFindings(account),
-        TableHubs(account),
-        QueueWork(account),
-        BlobLists(account),
-    )
+    findings, hubs, work = TableFindings(account), TableHubs(account), QueueWork(account)
+    lists, letters = BlobLists(account), BlobDeadLetters(account)
     finding = Finding(HUB, "r", "s", Severity.HIGH, "x", NOW, NOW)
     return {
         "table hubwardenfindings: ": [
@@ -75,6 +73,13 @@ def calls(account, clock) -> dict[str, list]:
             lists.commit("a", 0),
             lists.delete("a"),
             all_of(lists.lines("a")),
+        ],
+        "container hubwarden-deadletters: ": [
+            letters.waiting(1),
+            letters.count(),
+            letters.read(LETTER),
+            letters.remove(LETTER),
+            letters.set_aside(LETTER, "x"),
         ],
         "container hubwarden-poison: ": [BlobGraveyard(account, clock).bury(Queue.VERIFY, "x", "y")],
     }

@@ -10,6 +10,7 @@ import asyncio
 import copy
 import functools
 import itertools
+import json
 import random
 import uuid
 
@@ -51,7 +52,7 @@ from hubwarden.service.messages import (
     queue_of,
 )
 from hubwarden.service.notify import deliver, wake
-from hubwarden.service.ports import Page, Ports, Stored, Timings
+from hubwarden.service.ports import DeadLetter, DeadLetterCount, Page, Ports, Stored, Timings
 from hubwarden.service.remediate import remediate
 from hubwarden.service.route_event import route_event
 from hubwarden.service.sweep import sweep
@@ -308,6 +309,53 @@ class FakeGraveyard:
     async def bury(self, queue, text, reason):
         self.buried.append((queue, text, reason))
         return f"grave/{len(self.buried)}"
+
+
+class FakeDeadLetters:
+    """What Event Grid could not deliver, by name; each letter is a moment younger than the one before."""
+
+    def __init__(self, gates, clock):
+        self.gates, self.clock = gates, clock
+        self.blobs, self.aside, self.at = {}, {}, {}
+        self.down = False
+
+    def leave(self, content, name=None):
+        """Event Grid writes one; events become an array."""
+        name = name or f"HUBWARDEN/2026/11/23/9/{uuid.UUID(int=len(self.at))}.json"
+        self.blobs[name] = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.at[name] = self.clock.now()
+        return name
+
+    def _check(self):
+        if self.down:
+            raise StorageUnavailableError("container hubwarden-deadletters does not answer")
+
+    @gated
+    async def waiting(self, most):
+        self._check()
+        waiting = sorted((self.at[name], name) for name in self.blobs if name not in self.aside)
+        return [DeadLetter(name, len(self.blobs[name]), at, "etag") for at, name in waiting[:most]]
+
+    @gated
+    async def count(self):
+        self._check()
+        waiting = [self.at[name] for name in self.blobs if name not in self.aside]
+        return DeadLetterCount(len(waiting), min(waiting, default=None), len(self.aside))
+
+    @gated
+    async def read(self, letter):
+        self._check()
+        return self.blobs.get(letter.name)
+
+    @gated
+    async def remove(self, letter):
+        self._check()
+        self.blobs.pop(letter.name, None)
+
+    @gated
+    async def set_aside(self, letter, reason):
+        self._check()
+        self.aside[letter.name] = reason
 
 
 class FakeLists:
@@ -823,6 +871,7 @@ class World:
         self.work = FakeWork(self.gates, self.log, self.clock)
         self.audit = FakeAudit(self.gates, self.log)
         self.graveyard = FakeGraveyard(self.gates)
+        self.dead_letters = FakeDeadLetters(self.gates, self.clock)
         self.tickets = FakeTickets(self.gates, self.log)
         self.lists = FakeLists(self.gates)
         self.remediations = FakeRemediations(self.gates, self.log)
@@ -891,7 +940,7 @@ class World:
 
     # --- what happens
     async def event(self, event):
-        await route_event(event, own=OWN, work=self.work, clock=self.clock)
+        await route_event(event, own=OWN, work=self.work, records=self.records, clock=self.clock)
 
     async def drift(self, hub=HUB, **change):
         await self.event(self.hubs.change(hub, **change))

@@ -22,6 +22,7 @@ from hubwarden.domain.message import Kind, notice
 from hubwarden.service import operate
 from hubwarden.service.approve import NoSuchFindingError, approve
 from hubwarden.service.bury import bury
+from hubwarden.service.dead_letters import read_back
 from hubwarden.service.gate import change
 from hubwarden.service.messages import NotifyMessage, Queue
 from hubwarden.service.ports import Waiting
@@ -70,6 +71,13 @@ async def untold(world):
     await world.handle(NotifyMessage(channel="ops"))
 
 
+async def undelivered(world):
+    """Event Grid could not deliver an event; and something lies there that is none."""
+    world.dead_letters.leave([arm_event() | {"deadLetterReason": "MaxDeliveryAttemptsExceeded"}])
+    world.dead_letters.leave(b"no events")
+    await read_back(world.dead_letters, route=world.event, audit=world.audit)
+
+
 async def life():
     """A world in which all happens that leaves a line."""
     front = await asked()
@@ -88,6 +96,7 @@ async def life():
     await refused_(world)
     await untold(world)
     await bury(Queue.VERIFY, "x", graveyard=world.graveyard, audit=world.audit)
+    await undelivered(world)
     return world
 
 

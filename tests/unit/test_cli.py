@@ -61,8 +61,8 @@ class Desk:
         service = Closing(
             env, hubs=world.hubs, findings=world.findings, records=world.records, work=world.work,
             audit=world.audit, graveyard=world.graveyard, lists=world.lists, tickets=world.tickets,
-            remediations=world.remediations, safety=world.safety, clock=world.clock,
-            rules=world.rules, remediators=world.remediators,
+            dead_letters=world.dead_letters, remediations=world.remediations, safety=world.safety,
+            clock=world.clock, rules=world.rules, remediators=world.remediators,
         )  # fmt: skip
         self.composed.append(service)
         return service

@@ -75,7 +75,8 @@ def composed(tmp_path):
             credential=credential or FakeCredential(), hubs=world.hubs, findings=world.findings,
             records=world.records, work=world.work, audit=world.audit, graveyard=world.graveyard,
             lists=world.lists, tickets=world.tickets, remediations=world.remediations, safety=world.safety,
-            clock=world.clock, rules=rules, outbox=world.outbox, channels=channels,
+            clock=world.clock, dead_letters=world.dead_letters, rules=rules, outbox=world.outbox,
+            channels=channels,
         )  # fmt: skip
         return service, world
 
@@ -269,6 +270,42 @@ async def test_every_kind_of_message_has_its_use_case(composed, message):
     await service.on_message(queue_of(message), message.model_dump_json())
     assert not world.work.poison
     assert world.gates.calls
+
+
+CLOUD_DEVICE = {"specversion": "1.0", "type": DEVICE["eventType"], "source": DEVICE["topic"], "data": {}}
+
+
+@pytest.mark.parametrize("device", [DEVICE, CLOUD_DEVICE])
+@pytest.mark.parametrize("text", [GOOD, "nonsense"])
+async def test_dead_letters_go_the_way_of_their_kind_even_while_the_policy_file_is_broken(composed, text, device):
+    service, world = composed(text, rules=DETECTORS)
+    world.dead_letters.leave([arm_event(), device, arm_event(by=OWN.object_id), {"type": "Some.Other"}])
+    await service.on_dead_letters()
+    assert [message.cause for message in world.work.of(EvaluateMessage)] == [
+        "event Microsoft.Devices/IotHubs/write",
+        "event Microsoft.Devices.DeviceCreated",
+    ]
+    assert not world.dead_letters.blobs
+    assert not world.dead_letters.aside
+
+
+async def test_health_warns_of_dead_letters(composed):
+    service, world = composed(GOOD)
+    assert not [w for w in (await service.on_health())["warnings"] if "Event Grid" in w or "dead letter" in w]
+    world.dead_letters.leave([arm_event()])
+    aside = world.dead_letters.leave(b"x")
+    world.dead_letters.aside[aside] = "it is no JSON"
+    warnings = (await service.on_health())["warnings"]
+    assert any("1 file(s) of events that Event Grid could not deliver" in w and "since 2026-11-23" in w
+               for w in warnings)  # fmt: skip
+    assert any("1 dead letter(s) cannot be read" in w for w in warnings)
+
+
+async def test_health_is_there_without_a_right_on_dead_letters(composed):
+    service, world = composed(GOOD)
+    world.dead_letters.down = True
+    warnings = (await service.on_health())["warnings"]
+    assert any("could not deliver events is not known: container hubwarden-deadletters" in w for w in warnings)
 
 
 async def test_our_own_events_are_dropped_and_the_token_is_asked_for_once(composed):

@@ -329,7 +329,7 @@ def test_every_method_of_every_port_is_told_apart():
     hints = typing.get_type_hints(Ports)
     kinds = {name: kind for name, hint in hints.items() for kind in (hint, *typing.get_args(hint))
              if getattr(kind, "_is_protocol", False)}  # fmt: skip
-    elsewhere = {"clock", "links", "ticket_links", "channels"}
+    elsewhere = {"clock", "links", "ticket_links", "channels", "telemetry"}
     assert kinds.keys() - elsewhere == EFFECTS.keys()
     for name in EFFECTS:
         methods = {method for method, _ in inspect.getmembers(kinds[name], inspect.isfunction) if method[0] != "_"}

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hubwarden.domain.finding import Actor
-from hubwarden.service.events import Ignored, Sighting, read_event
+from hubwarden.domain.finding import Actor, State
+from hubwarden.domain.hub_id import HubId
+from hubwarden.service.errors import StorageRefusedError
+from hubwarden.service.events import OPERATIONS, Ignored, Nearby, Sighting, read_event
 from hubwarden.service.messages import parse
+from hubwarden.service.ports import HubRecord
 from hubwarden.service.route_event import route_event
-from tests.unit.fakes import HUB, OID, OWN, SOMEBODY, START, World, arm_event
+from tests.unit.fakes import HUB, OID, OWN, SOMEBODY, START, SUB, SUB2, World, arm_event, hub_id
 
 
 def cloud_event(event):
@@ -51,7 +54,7 @@ def shape(request):
 
 async def route(event, own=OWN):
     world = World()
-    said = await route_event(event, own=own, work=world.work, clock=world.clock)
+    said = await route_event(event, own=own, work=world.work, records=world.records, clock=world.clock)
     return said, [letter.message for letter in world.work.letters]
 
 
@@ -98,6 +101,157 @@ async def test_other_resources_ask_for_nothing(uri):
     said, messages = await route(arm_event(resourceUri=uri))
     assert isinstance(said, Ignored)
     assert not messages
+
+
+GROUP = f"/subscriptions/{SUB}/resourceGroups/RG-Prod"
+SOLUTION = f"{GROUP}/providers/Microsoft.Security/iotSecuritySolutions/plant"
+LOCK = "/providers/Microsoft.Authorization/locks/no"
+NEAR = {
+    "solution": (SOLUTION, ["a", "b", "other-group"]),
+    "solution in another group": (SOLUTION.replace("RG-Prod", "rg-elsewhere"), ["a", "b", "other-group"]),
+    "lock on a solution": (SOLUTION + LOCK, ["a", "b", "other-group"]),
+    "lock on a group": (GROUP + LOCK, ["a", "b"]),
+    "lock on a group without hubs": (GROUP + "-2" + LOCK, []),
+    "lock on a subscription": (f"/subscriptions/{SUB}{LOCK}", ["a", "b", "other-group"]),
+    "shouted": ((GROUP + LOCK).upper(), ["a", "b"]),
+    "lock on something else": (f"{GROUP}/providers/Microsoft.Storage/storageAccounts/a{LOCK}", []),
+    "part of a solution": (f"{SOLUTION}/analyticsModels/default", []),
+}
+KNOWN = [hub_id("a"), hub_id("b"), HubId(SUB, "rg-2", "other-group"), hub_id("elsewhere", SUB2)]
+
+
+async def near(uri, *, kind="Microsoft.Resources.ResourceDeleteSuccess", known=KNOWN, **more):
+    world = World()
+    for hub in known:
+        await world.records.save(HubRecord(hub), None)
+    event = arm_event(kind=kind, resourceUri=uri, **more)
+    said = await route_event(event, own=OWN, work=world.work, records=world.records, clock=world.clock)
+    return said, world.work.sent
+
+
+@pytest.mark.parametrize(("uri", "hubs"), NEAR.values(), ids=NEAR)
+@pytest.mark.parametrize("kind", ["Write", "Delete"])
+async def test_what_hubs_depend_on_makes_us_look_at_those_that_are_known_there(uri, hubs, kind):
+    _, sent = await near(uri, kind=f"Microsoft.Resources.Resource{kind}Success")
+    assert sorted(message.hub_id.name for message, _ in sent) == hubs
+    for message, delay in sent:
+        assert (message.actor, message.changed_at, message.deleted) == (None, START, False)
+        assert timedelta(seconds=10) <= delay < timedelta(seconds=11)
+
+
+async def test_our_own_change_of_a_solution_does_not_wake_us():
+    said, sent = await near(SOLUTION, claims={OID: OWN.object_id})
+    assert isinstance(said, Ignored)
+    assert not sent
+
+
+async def test_a_large_subscription_is_looked_at_bit_by_bit():
+    known = [hub_id(f"hub-{number}") for number in range(250)]
+    _, sent = await near(SOLUTION, known=known)
+    assert {message.hub_id for message, _ in sent} == set(known)
+    assert max(delay for _, delay in sent) == timedelta(seconds=10 + 24)
+
+
+async def test_one_row_that_cannot_be_read_hides_no_hub_before_it_and_fails_no_event(caplog):
+    world = World()
+
+    async def broken(_subscription):
+        yield HubRecord(HUB)
+        raise StorageRefusedError("table hubwardenhubs: a row cannot be read")
+
+    world.records.of_subscription = broken
+    await world.event(arm_event(resourceUri=SOLUTION))
+    assert [message.hub for message, _ in world.work.sent] == [HUB.path]
+    assert "some hubs are left to the sweep: table hubwardenhubs" in caplog.text
+
+
+async def test_a_burst_of_changes_to_a_solution_costs_one_look_at_each_hub():
+    world = World()
+    for name in ("a", "b"):
+        await world.records.save(HubRecord(world.hubs.add(hub_id(name))), None)
+    for _ in range(20):
+        await world.event(arm_event(resourceUri=SOLUTION))
+    await world.run()
+    assert world.hubs.count("get") == 2
+
+
+async def test_who_changed_a_solution_is_not_taken_for_who_wrote_the_hub():
+    world = World()
+    world.hubs.add(minTlsVersion="1.0")
+    await world.records.save(HubRecord(HUB), None)
+    await world.event(arm_event(resourceUri=SOLUTION))
+    await world.run()
+    assert world.state() is State.RESOLVED
+    assert world.finding().actor is None
+    assert world.record().written_at is None
+
+
+OPERATION_AT = {
+    "Microsoft.Devices/IotHubs": HUB.path,
+    "Microsoft.Insights/diagnosticSettings": f"{HUB.path}/providers/microsoft.insights/diagnosticSettings/x",
+    "Microsoft.Security/iotSecuritySolutions": SOLUTION,
+    "Microsoft.Authorization/locks": GROUP + LOCK,
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_each_operation_that_is_let_through_makes_us_look(operation):
+    of, _, verb = operation.rpartition("/")
+    kind = f"Microsoft.Resources.Resource{verb.capitalize()}Success"
+    _, sent = await near(OPERATION_AT[of], kind=kind, known=[HUB], operationName=operation)
+    assert [message.hub for message, _ in sent] == [HUB.path]
+
+
+def test_the_operations_fit_into_a_filter_of_event_grid():
+    assert len(OPERATIONS) == len({operation.lower() for operation in OPERATIONS}) <= 25
+    assert all(len(operation) <= 512 for operation in OPERATIONS)
+    assert {operation.rpartition("/")[2] for operation in OPERATIONS} == {"write", "delete"}
+
+
+@pytest.mark.parametrize(("age", "sure"), [(timedelta(minutes=59), True), (timedelta(hours=1), False)])
+async def test_an_old_word_of_a_deletion_proves_nothing(age, sure):
+    event = arm_event(kind="Microsoft.Resources.ResourceDeleteSuccess", at=START - age)
+    _, (message,) = await route(event)
+    assert message.deleted is sure
+
+
+async def drifted_long_after(**told):
+    """Somebody changed the hub, which was then looked at for hours and was compliant; now somebody lowers TLS."""
+    world = World("report")
+    world.hubs.add()
+    early = world.hubs.change(path=("tags", "x"), value="y")
+    world.clock.turn(**told)
+    await world.sweep()
+    world.hubs.change(by="somebody-else")
+    return world, early
+
+
+async def test_an_event_that_comes_late_accuses_nobody_of_what_somebody_did_since():
+    world, early = await drifted_long_after(hours=2)
+    await world.event(early)
+    await world.run()
+    assert world.finding().summary
+    assert world.finding().actor is None
+
+
+async def test_an_event_that_comes_soon_says_who_did_it():
+    world, early = await drifted_long_after(minutes=2)
+    await world.event(early)
+    await world.run()
+    assert world.finding().actor.object_id == SOMEBODY
+
+
+async def test_an_event_that_comes_late_says_who_did_what_a_sweep_has_found():
+    world = World("report")
+    world.hubs.add()
+    late = world.hubs.change()
+    await world.sweep()
+    world.clock.turn(hours=5)
+    await world.sweep()
+    assert world.finding().actor is None
+    await world.event(late)
+    await world.run()
+    assert world.finding().actor.object_id == SOMEBODY
 
 
 async def test_without_a_resource_uri_the_subject_names_the_hub():
@@ -178,7 +332,8 @@ JSON = st.recursive(
     max_leaves=12,
 )
 ODD = JSON | st.sampled_from([
-    "Microsoft.Resources.ResourceWriteSuccess", HUB.path, HUB.path + "/\ud800", "[" * 100_000, '{"a":' * 50_000,
+    "Microsoft.Resources.ResourceWriteSuccess", HUB.path, HUB.path + "/\ud800", SOLUTION, GROUP + LOCK,
+    "[" * 100_000, '{"a":' * 50_000,
     "\ud800", "NaN", "1" * 5000, '"x"', "{}", "[]", {"evidence": "text"}, {"evidence": []}, {OID: ["x"]},
 ])  # fmt: skip
 
@@ -201,8 +356,8 @@ def odd_events(draw):
 @example(event=arm_event(claims="[" * 200_000))
 async def test_garbage_of_any_shape_never_raises_and_what_is_sent_can_be_read(event):
     world = World()
-    said = await route_event(event, own=OWN, work=world.work, clock=world.clock)
-    assert isinstance(said, Sighting | Ignored)
+    said = await route_event(event, own=OWN, work=world.work, records=world.records, clock=world.clock)
+    assert isinstance(said, Sighting | Nearby | Ignored)
     assert isinstance(said, Sighting) == bool(world.work.letters)
     for letter in world.work.letters:
         assert parse(letter.queue, letter.text).hub

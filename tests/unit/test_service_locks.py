@@ -8,9 +8,10 @@ import pytest
 
 from hubwarden.domain.finding import State
 from hubwarden.service.errors import DeniedError, PermanentError, TransientError
-from tests.unit.fakes import HUB, SUB, SUB2, World
+from tests.unit.fakes import HUB, SUB, SUB2, World, arm_event
 
 
+DELETED = "Microsoft.Resources.ResourceDeleteSuccess"
 GROUP = HUB.path.partition("/providers/")[0]
 
 
@@ -34,6 +35,20 @@ async def test_what_is_locked_is_not_written_and_a_ticket_names_the_lock(lock):
     world.hubs.read_only.clear()
     await world.drift(path=("tags", "x"), value="the lock is off")
     await world.run()
+    assert world.state() is State.RESOLVED
+    assert not world.violations
+
+
+@pytest.mark.parametrize("scope", [HUB.path, GROUP, f"/subscriptions/{SUB}"])
+async def test_the_fix_goes_on_at_once_when_a_lock_is_taken_off(scope):
+    world = await drifting(scope)
+    await world.run()
+    assert world.state() is State.TICKETED
+    world.hubs.read_only.clear()
+    world.clock.turn(hours=1)
+    lock = f"{scope}/providers/Microsoft.Authorization/locks/no"
+    await world.event(arm_event(kind=DELETED, resourceUri=lock, at=world.clock.now()))
+    await world.run(until=timedelta(minutes=5))
     assert world.state() is State.RESOLVED
     assert not world.violations
 

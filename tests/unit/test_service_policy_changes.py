@@ -37,7 +37,7 @@ class Running:
             {"HUBWARDEN_POLICY": str(self.file), "AzureWebJobsStorage": "UseDevelopmentStorage=true", **env},
             hubs=world.hubs, findings=world.findings, records=world.records, work=world.work, audit=world.audit,
             graveyard=world.graveyard, lists=world.lists, tickets=world.tickets, clock=world.clock, rules=RULES,
-            remediations=world.remediations, safety=world.safety,
+            remediations=world.remediations, safety=world.safety, dead_letters=world.dead_letters,
         )  # fmt: skip
         self.service._file._wall = lambda: time.time() + self.wait
         world.hubs.add(minTlsVersion="1.0")

@@ -14,6 +14,7 @@ from hubwarden.adapters.azure.calls import all_objects, one_object
 from hubwarden.adapters.azure.cloud import Cloud
 from hubwarden.domain.jsons import JsonObject
 from hubwarden.service.errors import PermanentError
+from hubwarden.service.telemetry import SILENT, Telemetry
 
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class Arm:
         credential: AsyncTokenCredential,
         transport: AsyncHttpTransport[Any, Any],
         clock: Callable[[], float] = time.monotonic,
+        telemetry: Telemetry = SILENT,
     ) -> None:
+        self._telemetry = telemetry
         self._cloud = cloud
         self._credential = credential
         self._transport = transport
@@ -116,7 +119,9 @@ class Arm:
     def _policies(self, *, decode: bool) -> list[Any]:
         from hubwarden.adapters.azure.pipeline import arm_pipeline  # noqa: PLC0415 - cold start
 
-        return arm_pipeline(self._credential, self._cloud.scope, self._budget, decode=decode)
+        return arm_pipeline(
+            self._credential, self._cloud.scope, self._budget, decode=decode, telemetry=self._telemetry
+        )
 
 
 def failure(response: AsyncHttpResponse) -> Exception:

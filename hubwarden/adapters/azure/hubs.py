@@ -33,6 +33,7 @@ from hubwarden.domain.jsons import Json, JsonObject
 from hubwarden.domain.receipt import Receipt
 from hubwarden.service.errors import PermanentError
 from hubwarden.service.ports import Page, PolicyEdit
+from hubwarden.service.telemetry import SILENT, Telemetry
 
 
 if TYPE_CHECKING:
@@ -62,9 +63,11 @@ class ArmHubs:
         transport: AsyncHttpTransport[Any, Any],
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = _utc_now,
+        *,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self._transport = transport
-        self._arm = Arm(cloud, credential, transport, clock)
+        self._arm = Arm(cloud, credential, transport, clock, telemetry)
         self._clients: dict[str, IotHubClient] = {}
         self._diagnostics = HubDiagnostics(self._arm, clock)
         self._solutions = SecuritySolutions(self._arm, now)

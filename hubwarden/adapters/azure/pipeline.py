@@ -21,8 +21,10 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
 
 from hubwarden.adapters.azure.budget import Budget
+from hubwarden.adapters.azure.counted import CountedCalls
 from hubwarden.adapters.azure.errors import NotSentError
 from hubwarden.adapters.azure.redaction import safe_text
+from hubwarden.service.telemetry import SILENT, Telemetry
 
 
 if TYPE_CHECKING:
@@ -31,9 +33,14 @@ if TYPE_CHECKING:
 
 
 def arm_pipeline(
-    credential: AsyncTokenCredential, scope: str, budget: Budget, *, decode: bool = True
+    credential: AsyncTokenCredential,
+    scope: str,
+    budget: Budget,
+    *,
+    decode: bool = True,
+    telemetry: Telemetry = SILENT,
 ) -> list[Any]:
-    """For Azure Resource Manager.
+    """For Azure Resource Manager. Every call that is sent is told to ``telemetry``.
 
     It does not register resource providers, as the SDK's own does, in subscriptions that are not ours to change.
     The SDK's clients need ``decode``; without it, the body of an answer can be anything.
@@ -43,7 +50,7 @@ def arm_pipeline(
         HeadersPolicy(),
         UserAgentPolicy("hubwarden"),
         *([ContentDecodePolicy()] if decode else []),
-        _WithinBudget(budget),
+        _WithinBudget(budget, CountedCalls(telemetry)),
         _ArmToken(credential, scope),
         CustomHookPolicy(),
     ]
@@ -55,18 +62,21 @@ def hub_pipeline(credential: AsyncTokenCredential, scope: str) -> list[Any]:
 
 
 class _WithinBudget(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
-    """Sends what the budget allows, and tells it of each answer."""
+    """Sends what the budget allows, and tells it of each answer; the only place that all calls to ARM pass."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, calls: CountedCalls) -> None:
         super().__init__()
         self._budget = budget
+        self._calls = calls
 
     async def send(
         self, request: PipelineRequest[HttpRequest]
     ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
         """See AsyncHTTPPolicy."""
-        with self._budget.request(request.http_request.method, request.http_request.url) as told:
+        method, url = request.http_request.method, request.http_request.url
+        with self._budget.request(method, url) as told, self._calls.call(method, url) as answered:
             response = await self.next.send(request)
+            answered(response.http_response.status_code, response.http_response.headers)
             told(response.http_response.headers)
         return response
 

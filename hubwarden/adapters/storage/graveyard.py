@@ -32,7 +32,7 @@ class BlobGraveyard:
         """
         container = self._account.container(CONTAINER)
         name = f"{self._clock.now().astimezone(UTC):%Y/%m/%d}/{queue}/{uuid.uuid4()}.txt"
-        metadata = {"queue": queue.value, "reason": _in_a_header(reason)}
+        metadata = {"queue": queue.value, "reason": in_a_header(reason)}
         data = text.encode("utf-8", "surrogatepass")
         with reported(f"container {CONTAINER}"):
             # Nobody else has this name: what is overwritten is one's own first try.
@@ -43,6 +43,6 @@ class BlobGraveyard:
         return f"{CONTAINER}/{name}"
 
 
-def _in_a_header(text: str) -> str:
+def in_a_header(text: str) -> str:
     """Printable ASCII, the rest escaped as Python does: metadata travels in HTTP headers."""
     return text.encode("unicode_escape").decode("ascii")[:_LONGEST_REASON].strip()

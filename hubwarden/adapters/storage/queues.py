@@ -14,6 +14,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from hubwarden.adapters.storage.account import StorageAccount
 from hubwarden.adapters.storage.failures import creating, reported
 from hubwarden.service.messages import Message, Queue, queue_of
+from hubwarden.service.telemetry import SILENT, Telemetry
 
 
 LONGEST_DELAY: Final = timedelta(days=7)
@@ -23,15 +24,18 @@ _NEVER_EXPIRES: Final = -1
 class QueueWork:
     """WorkQueue on Azure Queue storage. A queue is created by the first message that misses it.
 
-    Sending is repeated where its answer was lost, so that a message may come twice.
+    Sending is repeated where its answer was lost, so that a message may come twice. A message carries the trace
+    in which it is sent; where there is none, that of the message which it repeats.
     """
 
-    def __init__(self, account: StorageAccount) -> None:
+    def __init__(self, account: StorageAccount, telemetry: Telemetry = SILENT) -> None:
         self._account = account
+        self._telemetry = telemetry
 
     async def send(self, message: Message, *, delay: timedelta = timedelta(0)) -> None:
         """Put the message on its queue. A delay below nothing is none, one above 7 days is 7 days."""
         delay = min(max(delay, timedelta(0)), LONGEST_DELAY)
+        message = message.model_copy(update={"trace": self._telemetry.traceparent or message.trace})
         await self._put(queue_of(message).value, message.model_dump_json(), delay)
 
     async def send_to_poison(self, queue: Queue, text: str) -> None:
