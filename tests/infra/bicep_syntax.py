@@ -14,7 +14,7 @@ import itertools
 import re
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import tree_sitter_bicep
@@ -319,14 +319,25 @@ class BicepFile:
     metadata: tuple[Part, ...] = ()
     errors: tuple[Problem, ...] = field(default=())
 
-    def of(self, kind: type) -> list:
+    def of[D: Declaration](self, kind: type[D]) -> list[D]:
         """The declarations of one kind, in the file's order."""
         return [d for d in self.declarations if isinstance(d, kind)]
 
+    def every[P: Part](self, kind: type[P]) -> list[P]:
+        """All parts of one kind, at any depth, in the file's order; decorators are not gone into."""
+        return [part for part in self._parts if isinstance(part, kind)]
+
+    @functools.cached_property
+    def _parts(self) -> list[Part]:
+        return [part for declaration in self.declarations for part in walk(declaration)]
+
+    @functools.cached_property
+    def _symbols(self) -> dict[str, Declaration]:
+        return {d.name.name: d for d in reversed(self.declarations) if not isinstance(d, Output)}
+
     def declared(self, name: str) -> Declaration | None:
         """What a symbol stands for: an output is no symbol."""
-        found = (d for d in self.declarations if d.name.name == name and not isinstance(d, Output))
-        return next(found, None)
+        return self._symbols.get(name)
 
     def problem(self, at: Part | Span, message: str) -> Problem:
         span = at if isinstance(at, Span) else at.span
@@ -357,13 +368,24 @@ def parse_text(text: str, path: Path = Path("text.bicep")) -> BicepFile:
 
 
 def walk(part: Part) -> Iterator[Part]:
-    """The part and everything in it, in the order of the text."""
+    """The part and everything in it, in the order of the text; decorators have their own arguments to walk."""
     yield part
-    for each in fields(part):
-        value = getattr(part, each.name)
+    for each in children(part):
+        yield from walk(each)
+
+
+def children(part: Part) -> Iterator[Part]:
+    """The parts right inside, without decorators."""
+    for name in _fields(type(part)):
+        value = getattr(part, name)
         for inner in value if isinstance(value, tuple) else (value,):
             if isinstance(inner, Part):
-                yield from walk(inner)
+                yield inner
+
+
+@functools.cache
+def _fields(kind: type[Part]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind) if each.name not in ("span", "decorators"))
 
 
 def body_of(value: Part) -> Object | None:
@@ -416,14 +438,16 @@ _COMMENTS = ("comment", "diagnostic_comment")
 
 
 def _crowded(node: Node, source: bytes) -> Iterator[tuple[Span, str]]:
-    """Neighbours with neither a comma nor a new line between them; an argument needs its comma always."""
+    """Neighbours with neither a comma nor a new line between them, or with both; an argument needs its comma."""
     inner = [child for child in node.children if child.type not in _COMMENTS]
     if node.type in _LISTS:
         for one, two in itertools.pairwise(inner):
-            between = source[one.end_byte : two.start_byte]
-            separated = b"\n" in between and node.type != "arguments"
-            if one.is_named and two.is_named and not separated:
-                yield _span(two), "syntax: a new line or a comma is missing before this"
+            lines = b"\n" in source[one.end_byte : two.start_byte]
+            apart = lines if node.type != "arguments" else False
+            if one.is_named and two.is_named and not apart and one.end_byte != two.start_byte:
+                yield _span(two), "syntax: a comma is missing before this, or a new line"
+            if one.type == "," and (two.type == ")" or (lines and node.type != "arguments")):
+                yield _span(one), "syntax: nothing follows this comma on its line"
     for child in inner:
         yield from _crowded(child, source)
 
@@ -453,6 +477,7 @@ _CHAINS = (
 )
 
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", "$": "$"}
+_BAD_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?!u\{[0-9A-Fa-f]+\}|[nrt\\'$])")
 _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]+)\}|(.))")
 
 _DECLARED = {
@@ -648,6 +673,7 @@ class _Reader:
     def text(self, node: Node) -> Text:
         """The grammar drops some characters of a string, so its pieces are cut from the source."""
         quote = 3 if self.source[node.start_byte : node.start_byte + 3] == b"'''" else 1
+        self.refuse(node, quote)
         pieces: list[str | Part] = []
         at = node.start_byte + quote
         for hole in (child for child in node.children if child.type == "interpolation"):
@@ -657,6 +683,16 @@ class _Reader:
         rest = self.source[at : node.end_byte - quote].decode()
         pieces.append(rest.removeprefix("\r").removeprefix("\n") if quote == 3 else _unescaped(rest))
         return Text(_span(node), tuple(piece for piece in pieces if piece != ""))
+
+    def refuse(self, node: Node, quote: int) -> None:
+        """What the grammar takes and Bicep does not: several lines, unknown escapes, objects in a hole."""
+        if quote == 1 and node.start_point.row != node.end_point.row:
+            raise _NotUnderstoodError(_span(node), "syntax: a string between single quotes ends on its line")
+        holes = [child for child in node.children if child.type == "interpolation"]
+        if any(_literal_within(hole) for hole in holes):
+            raise _NotUnderstoodError(_span(node), "syntax: no array and no object inside ${}")
+        if quote == 1 and _BAD_ESCAPE.search(_without(node, holes)):
+            raise _NotUnderstoodError(_span(node), "syntax: an escape that Bicep does not know")
 
     def atom(self, node: Node) -> Part:
         read = _ATOMS.get(node.type)
@@ -674,14 +710,15 @@ class _Reader:
         return Literal(_span(node), None)
 
     def parenthesized(self, node: Node) -> Part:
-        return self.expression(_inner(node)[1:-1])
+        return replace(self.expression(_inner(node)[1:-1]), span=_span(node))
 
     def array(self, node: Node) -> Array:
-        return Array(_span(node), self.several(node))
+        """The grammar tears the first item of an array apart before its brackets: they are joined again."""
+        return Array(_span(node), tuple(self.expression(group) for group in _items(_inner(node)[1:-1])))
 
     def condition(self, node: Node) -> If:
         _, condition, body = _inner(node)
-        return If(_span(node), self.atom(condition), self.atom(body))
+        return If(_span(node), self.expression(_inner(condition)[1:-1]), self.atom(body))
 
     def several(self, node: Node) -> tuple[Part, ...]:
         return tuple(self.expression([child]) for child in _inner(node) if child.is_named)
@@ -737,22 +774,33 @@ class _Chain:
         self.at += 1
         return self.items[self.at - 1]
 
+    def operator(self, *, after: bool = True, before: bool = True) -> Node:
+        """The next token; an operator stands on one line with what is before and after it."""
+        row = self.items[self.at].start_point.row
+        broken = before and self.at > 0 and self.items[self.at - 1].end_point.row != row
+        if after and self.at + 1 < len(self.items):
+            broken = broken or self.items[self.at + 1].start_point.row != row
+        if broken:
+            near = self.items[self.at]
+            raise _NotUnderstoodError(_span(near), f"syntax: a new line beside {near.type!r}")
+        return self.take()
+
     def ternary(self) -> Part:
         condition = self.binary(0)
         if self.peek() != "?":
             return condition
-        self.take()
+        self.operator(before=False)
         yes = self.ternary()
         if self.peek() != ":":
             raise self.reader.not_understood(self.items[-1])
-        self.take()
+        self.operator(before=False)
         no = self.ternary()
         return Ternary(condition.span.to(no.span), condition, yes, no)
 
     def binary(self, above: int) -> Part:
         left = self.unary()
         while _BINARY.get(self.peek(), 0) > above:
-            operator = self.take().type
+            operator = self.operator().type
             right = self.binary(_BINARY[operator])
             left = Binary(left.span.to(right.span), left, operator, right)
         return left
@@ -760,7 +808,7 @@ class _Chain:
     def unary(self) -> Part:
         if self.peek() not in ("!", "-"):
             return self.postfix()
-        operator = self.take()
+        operator = self.operator(before=False)
         operand = self.unary()
         return Unary(_span(operator).to(operand.span), operator.type, operand)
 
@@ -777,33 +825,42 @@ class _Chain:
     def lambda_(self) -> Lambda:
         head = self.take()
         names = [head] if head.type == "identifier" else [n for n in _inner(head) if n.is_named]
-        self.take()
+        self.operator(after=False)
         body = self.ternary()
         return Lambda(_span(head).to(body.span), tuple(self.reader.name(n) for n in names), body)
 
     def suffix(self, base: Part) -> Part | None:
-        match self.peek():
+        match self.joined():
             case "." | ".?":
-                safe = self.take().type == ".?"
+                safe = self.operator().type == ".?"
                 node = self.take()
                 return Member(base.span.to(_span(node)), base, self.reader.name(node), safe)
             case "::":
-                self.take()
+                self.operator()
                 node = self.take()
                 return Nested(base.span.to(_span(node)), base, self.reader.name(node))
-            case "arguments":
-                node = self.take()
+            case "arguments" | "parenthesized_expression":
+                node = self.operator(after=False)
                 return Call(base.span.to(_span(node)), base, self.reader.several(node))
-            case "subscript_expression":
+            case "subscript_expression" | "array":
                 return self.index(base, self.take())
             case "!":
                 return NotNull(base.span.to(_span(self.take())), base)
             case _:
                 return None
 
+    def joined(self) -> str:
+        """What comes next, if it may belong to what is before it: brackets do where they touch it."""
+        kind = self.peek()
+        loose = kind in ("parenthesized_expression", "array")
+        touches = loose and self.items[self.at].start_byte == self.items[self.at - 1].end_byte
+        return kind if touches or not loose else ""
+
     def index(self, base: Part, node: Node) -> Index:
         inner = _inner(node)
         opened = max(i for i, child in enumerate(inner) if child.type == "[")
+        if opened and inner[opened - 1].end_point.row != inner[opened].start_point.row:
+            raise _NotUnderstoodError(_span(inner[opened]), "syntax: a new line beside '['")
         safe = inner[opened + 1].type == "?"
         index = self.reader.expression(inner[opened + 1 + safe : -1])
         return Index(base.span.to(_span(node)), base, index, safe)
@@ -821,6 +878,34 @@ def _flat(nodes: Sequence[Node]) -> Iterator[Node]:
             yield from _flat(_inner(node))
         else:
             yield node
+
+
+def _items(nodes: Sequence[Node]) -> Iterator[list[Node]]:
+    """An array's tokens, item by item: a comma or a new line ends one."""
+    group: list[Node] = []
+    for token in _flat(nodes):
+        row = token.start_point.row
+        goes_on = group and (token.type in ("?", ":", ".", ".?") or group[-1].type == "=>")
+        if group and (token.type == "," or (group[-1].end_point.row != row and not goes_on)):
+            yield group
+            group = []
+        if token.type != ",":
+            group.append(token)
+    if group:
+        yield group
+
+
+def _literal_within(node: Node) -> bool:
+    """An array or object, other than in the body of a lambda."""
+    inner = [child for child in node.children if child.type != "lambda_expression"]
+    return any(child.type in ("array", "object", "for_statement") or _literal_within(child) for child in inner)
+
+
+def _without(node: Node, holes: Sequence[Node]) -> str:
+    text, start = node.text, node.start_byte
+    for hole in reversed(holes):
+        text = text[: hole.start_byte - start] + text[hole.end_byte - start :]
+    return text.decode()
 
 
 def _inner(node: Node) -> list[Node]:

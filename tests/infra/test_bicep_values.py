@@ -2,11 +2,15 @@
 
 import textwrap
 
+from pathlib import Path
+
 import pytest
 
+from tests.infra import bicep_syntax as bicep
 from tests.infra.bicep_values import NoValueError, Unknown, evaluate, keys_of, value_at
 
 
+ROOT = Path(__file__).resolve().parents[2]
 POLICY = "rules: {tls: {mode: auto}, other: {}}\n"
 
 
@@ -81,6 +85,15 @@ def value(tmp_path):
 )
 def test_an_expression_has_its_value(value, expression, expected):
     assert value(expression) == expected
+
+
+def test_every_variable_of_the_project_has_a_value():
+    files = [path for path in (ROOT / "infra").rglob("*.bicep") if not bicep.parse(path).errors]
+    if not files:
+        pytest.skip("there is no infra/ yet")
+    for path in files:
+        for declared in bicep.parse(path).of(bicep.Variable):
+            evaluate(path, declared.name.name)
 
 
 def test_what_only_azure_knows_goes_through_interpolation_and_access(value):
