@@ -3,6 +3,9 @@
 // What it watches and what it may change there comes from policy.yaml alone; the app reads the same file. A rule that
 // is only reported gives no right to write. Events are a second deployment (events.bicep), as Event Grid wants the
 // functions to be there before it subscribes them.
+//
+// Nothing here may lie in a resource group but the service's own: `azd down` deletes every group that this deployment
+// touches. So rights on where logs go are a deployment of their own too (destinations.bicep).
 targetScope = 'subscription'
 
 @description('Name of the azd environment; names and tags are made of it.')
@@ -293,17 +296,6 @@ module watch 'modules/watch.bicep' = [for id in subscriptions: {
   }
 }]
 
-// What may be asked of where hubs' logs go; once, whatever the number of watched subscriptions.
-module destinations 'modules/destinations.bicep' = {
-  name: 'destinations-${uniqueString(appName)}'
-  params: {
-    principalId: identity.outputs.principalId
-    appName: appName
-    rules: rules
-    observe: observe
-  }
-}
-
 output AZURE_LOCATION string = location
 output AZURE_TENANT_ID string = tenant().tenantId
 output AZURE_RESOURCE_GROUP string = group.name
@@ -317,6 +309,7 @@ output HUBWARDEN_APP_NAME string = appName
 output HUBWARDEN_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
 output HUBWARDEN_IDENTITY_CLIENT_ID string = identity.outputs.clientId
 output HUBWARDEN_SUBSCRIPTIONS string = join(subscriptions, ' ')
+output HUBWARDEN_DESTINATIONS string = join(destinationIds, ' ')
 output HUBWARDEN_ROLE_SUBSCRIPTIONS string = join(roleSubscriptions, ' ')
 output HUBWARDEN_MANAGEMENT_GROUP string = everything ? managementGroupId : ''
 output HUBWARDEN_OUTGOING_ADDRESS string = vnetEnabled ? network!.outputs.outgoingAddress : ''

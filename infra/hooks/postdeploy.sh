@@ -2,6 +2,8 @@
 # Subscribes the app's functions to events (infra/events.bicep). Not before the code is there: Event Grid subscribes no
 # function that does not exist, so this waits until Azure lists them.
 #
+# Reads AZURE_SUBSCRIPTION_ID and the outputs of main.bicep (AZURE_LOCATION, AZURE_RESOURCE_GROUP, AZURE_FUNCTION_NAME,
+# AZURE_STORAGE_ACCOUNT, HUBWARDEN_APP_NAME, HUBWARDEN_SUBSCRIPTIONS), and what you choose:
 # EVENT_SUBSCRIPTIONS  ids, with spaces between: subscriptions to get events of where the policy file says `all`. Else
 #                      they are those of the policy file.
 # DEVICE_EVENT_HUBS    ids of hubs, with spaces between, of which new devices are looked at within seconds.

@@ -4,6 +4,7 @@
 #   - event subscriptions named HUBWARDEN_APP_NAME, the system topics 'evgt-…HUBWARDEN_APP_NAME' that nobody else
 #     uses, and the resource group 'rg-HUBWARDEN_APP_NAME-events';
 #   - role assignments of the app's identity, and the custom roles whose names hold HUBWARDEN_APP_NAME.
+# Reads AZURE_SUBSCRIPTION_ID, the outputs of main.bicep and the choices of postdeploy.sh.
 # Nothing of a hub is touched. If you stop 'azd down' after this, the app runs on but sees no hub: 'azd up' mends that.
 set -eu
 hook=predown

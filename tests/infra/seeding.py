@@ -540,7 +540,9 @@ SEEDED = (
     Fault("missing brace", "^syntax: ", _brace),
     Fault("missing quote", "^syntax: ", _quote),
     Fault("bool = 'yes'", "'yes' stands where ", _yes),
-    Fault("misspelled property", "has no property '.*Seeded'|needs '(?:name|endpointType)'", _misspelled, typed=True),
+    Fault(
+        "misspelled property", "has no property '.*Seeded'|needs '(?:name|endpointType)'", _misspelled, typed=True
+    ),
     Fault("wrong api-version", "there is no .*@2001-01-01", _versions, typed=True),
 )
 """The kinds of docs' promise: at least 11 of these 13 are found."""

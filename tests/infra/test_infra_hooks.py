@@ -226,6 +226,18 @@ class TestPostprovision:
         code, said = azd.run("postprovision")
         assert (code, "approval-keys was not made" in said) == (1, True)
 
+    def test_gives_the_rights_where_logs_go_where_some_are_named(self, azd):
+        code, said = azd.run("postprovision", HUBWARDEN_DESTINATIONS="/subscriptions/a/b /subscriptions/c/d")
+        assert code == 0, said
+        [call] = [call for call in azd.state()["calls"] if call[:2] == ["deployment", "sub"]]
+        assert {HOME, f"principalId={PRINCIPAL}", f"appName={APP}"} <= set(call)
+        assert any(part.endswith("/infra/destinations.bicep") for part in call)
+
+    def test_fails_where_those_rights_are_not_given(self, azd):
+        azd.set(fail={"deployment sub create": ("AuthorizationFailed", -1)})
+        code, said = azd.run("postprovision", HUBWARDEN_DESTINATIONS="/subscriptions/a/b")
+        assert (code, "no rights where logs go" in said) == (1, True)
+
     def test_gives_a_management_groups_roles_where_there_is_one(self, azd):
         code, said = azd.run("postprovision", HUBWARDEN_MANAGEMENT_GROUP="plants")
         assert code == 0, said

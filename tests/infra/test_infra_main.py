@@ -1,4 +1,4 @@
-"""What the deployment makes of the policy file and its parameters: least rights, no keys, nothing undone by chance."""
+"""What the deployment makes of the policy file and its parameters: least rights, no keys, nothing undone by mishap."""
 
 import re
 
@@ -75,6 +75,31 @@ class TestThePolicyFile:
         scopes = [{"settings": {"destination": WORKSPACE}}, {"mode": "off"}]
         policy = {"subscriptions": ["aaa"], "rules": {"diagnostics": {"scopes": scopes}}}
         assert set(main("roleSubscriptions", policy)) >= {"aaa", f"{OTHER}x"}
+
+
+class TestWhatAzdDownDeletes:
+    """Each resource group that the deployment touches, whoever made it: so that is the service's own alone."""
+
+    def test_the_deployment_touches_no_resource_group_but_its_own(self):
+        text = (INFRA / "main.bicep").read_text()
+        assert set(re.findall(r"(?m)^  scope: (.*)$", text)) == {"group", "subscription(id)"}
+        assert len(re.findall(r"(?m)^module ", text)) == len(re.findall(r"(?m)^  scope: ", text))
+        assert text.count("Microsoft.Resources/resourceGroups@") == 1
+
+    def test_what_it_puts_into_a_subscription_lies_in_no_resource_group(self):
+        text = (INFRA / "modules" / "watch.bicep").read_text()
+        assert "targetScope = 'subscription'" in text
+        assert not re.findall(r"(?m)^\s*(?:scope:|module )", text)
+
+    def test_what_touches_other_groups_is_no_part_of_it(self):
+        modules = {
+            path.name
+            for path in (INFRA / "modules").glob("*.bicep")
+            if "scope: resourceGroup(" in path.read_text()
+        }
+        called = set(re.findall(r"'modules/(\w+\.bicep)'", (INFRA / "main.bicep").read_text()))
+        assert modules, "there are such modules"
+        assert not modules & called
 
 
 class TestSettings:
