@@ -45,11 +45,11 @@ try {
         Start-Sleep -Seconds $pause
     }
 
-    $subscriptions = Get-Words 'HUBWARDEN_SUBSCRIPTIONS'
+    $subscriptions = @(Get-Words 'HUBWARDEN_SUBSCRIPTIONS')
     if (-not $subscriptions) {
-        $subscriptions = Get-Words 'EVENT_SUBSCRIPTIONS'
+        $subscriptions = @(Get-Words 'EVENT_SUBSCRIPTIONS')
     }
-    $hubs = Get-Words 'DEVICE_EVENT_HUBS'
+    $hubs = @(Get-Words 'DEVICE_EVENT_HUBS')
     if (-not $subscriptions) {
         Say 'no subscription is connected: changes are found by the sweep only. Where the policy file watches all, set EVENT_SUBSCRIPTIONS to the ids of those whose changes are to be seen within seconds.'
     }

@@ -91,11 +91,11 @@ class Azd:
     def state(self):
         return json.loads(self.file.read_text()) if self.file.exists() else {}
 
-    def run(self, hook, **env):
+    def run(self, hook, *args, **env):
         """The hook's exit code, and what it says."""
         given = {name: text for name, text in {**ENV, **env}.items() if text is not None}
         done = subprocess.run(
-            ["sh", str(self.root / "infra" / "hooks" / f"{hook}.sh")],
+            ["sh", str(self.root / "infra" / "hooks" / f"{hook}.sh"), *args],
             env={**given, "PATH": str(self.path), "FAKE_AZ": str(self.file), "TMPDIR": str(self.scratch)},
             cwd=self.scratch,
             capture_output=True,
@@ -410,10 +410,23 @@ class TestPredown:
     def test_what_fails_is_named_and_the_rest_is_done_and_azd_stops(self, provisioned, command):
         provisioned.set(fail={command: ("AuthorizationFailed", -1)})
         code, said = provisioned.run("predown")
-        assert (code, "'azd down' was not begun" in said) == (1, True)
+        assert (code, "so nothing else was begun" in said) == (1, True)
         assert OTHER in said.partition("still there")[2]
         if not command.startswith("role"):
             assert not any("reader" in one and OTHER in one for one in provisioned.state()["assignments"])
+
+    def test_in_a_subscription_that_was_taken_out_of_the_policy_file_it_does_so_alone(self, provisioned):
+        before = provisioned.state()
+        code, said = provisioned.run(
+            "predown", OTHER.upper(), HUBWARDEN_SUBSCRIPTIONS=HOME, HUBWARDEN_MANAGEMENT_GROUP="plants"
+        )
+        assert code == 0, said
+        calls = provisioned.state()["calls"]
+        assert not [call for call in calls if HOME in " ".join(call)]
+        assert [one for one in before["assignments"] if OTHER not in one] == provisioned.state()["assignments"]
+        assert [name for name in provisioned.state()["roles"] if OTHER in name] == [
+            f"/subscriptions/{OTHER}/{ROLES}/2"
+        ]
 
     def test_without_anything_provisioned_there_is_nothing_to_do(self, azd):
         assert azd.run("predown", HUBWARDEN_APP_NAME=None)[0] == 0

@@ -1,4 +1,4 @@
-"""What the deployment makes of the policy file and its parameters: least rights, no keys, nothing undone by mishap."""
+"""What the deployment makes of the policy file and of its parameters: least rights, no key, no harm by chance."""
 
 import re
 
@@ -172,7 +172,7 @@ class TestStorage:
 
     def test_the_audit_trail_can_grow_and_nothing_of_it_can_be_changed(self):
         policy = storage("auditPolicy")
-        assert policy["parent"] == "<containers[0]>" or "hubwarden-audit" in str(policy["parent"])
+        assert "hubwarden-audit" in policy["parent"]
         assert policy["properties"] == {
             "immutabilityPeriodSinceCreationInDays": 365,
             "allowProtectedAppendWrites": True,
