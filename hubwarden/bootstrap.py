@@ -168,6 +168,8 @@ class Hubwarden:
         remediators: Mapping[str, Remediator] = REMEDIATORS,
     ) -> None:
         self.settings = Settings.read(env)
+        for warning in self.settings.warnings:
+            log.warning("%s", warning)
         self._given_credential = credential
         self._given_hubs = hubs
         self._rules = rules
@@ -393,7 +395,9 @@ class Hubwarden:
 
     async def _health(self) -> Mapping[str, Any]:
         await self._refresh()
-        warnings = [self._policy_problems] if self._policy and self._policy_problems else []
+        warnings = list(self.settings.warnings)
+        if self._policy and self._policy_problems:
+            warnings.append(self._policy_problems)
         if self._policy is not None:
             warnings += advice(self._policy, signs_in=self.settings.signs_in)
         return await health(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from hubwarden.adapters.azure.cloud import CLOUDS, Cloud
+from hubwarden.adapters.references import unresolved
 
 
 _CUSTOM: Final = ("HUBWARDEN_ARM_ENDPOINT", "HUBWARDEN_ARM_AUDIENCE", "HUBWARDEN_AUTHORITY")
@@ -19,6 +20,11 @@ _SHORTEST_KEY: Final = 32
 _MOST_KEYS: Final = 2
 _OFF: Final = frozenset({"", "0", "false", "no", "off"})
 """Whatever else HUBWARDEN_KILL says means that it is on: in doubt, nothing is written."""
+_WAYS: Final = {
+    "HUBWARDEN_APPROVAL_KEYS": "until then nobody can decide by a link",
+    "HUBWARDEN_WEBHOOK_KEYS": "until then no program can decide by webhook",
+}
+"""The settings of keys, and what is closed without one."""
 
 
 class SettingsError(ValueError):
@@ -32,7 +38,7 @@ class Settings:
     ``approval_keys`` sign the links on which people decide, ``webhook_keys`` what programs decide: the first
     signs, each is taken, none means that there is no such way. ``public_url`` is where people reach this app;
     empty where that is not known. ``signs_in`` says whether the platform authenticates who comes, ``kill`` whether
-    no hub is to be written.
+    no hub is to be written. ``warnings`` say which ways are closed because a key's reference is not resolved.
     """
 
     policy_file: Path
@@ -44,6 +50,7 @@ class Settings:
     public_url: str = ""
     signs_in: bool = False
     kill: bool = False
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Settings:
@@ -62,6 +69,11 @@ class Settings:
             public_url=_public_url(env),
             signs_in=env.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
             kill=env.get("HUBWARDEN_KILL", "").strip().lower() not in _OFF,
+            warnings=tuple(
+                f"{why}; {way}"
+                for setting, way in _WAYS.items()
+                if (why := unresolved(setting, env.get(setting, ""))) is not None
+            ),
         )
 
 
@@ -98,7 +110,12 @@ def _claim(text: str) -> timedelta:
 
 
 def _keys(setting: str, text: str) -> tuple[bytes, ...]:
-    """One key or two, so that they can be changed; the message never holds one."""
+    """One key or two, so that they can be changed; none where all that is there is a reference to them.
+
+    The message never holds one.
+    """
+    if unresolved(setting, text) is not None:
+        return ()
     keys = [key.strip() for key in text.split(",") if key.strip()]
     if len(keys) > _MOST_KEYS or any(len(key) < _SHORTEST_KEY for key in keys):
         allowed = f"at most {_MOST_KEYS} keys of {_SHORTEST_KEY} characters or more, with a comma between them"

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -30,14 +31,24 @@ def why_azurite_cannot_run() -> str | None:
     return None if _SCRIPT.exists() else "Azurite is not installed (npm ci)"
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of a certificate for 127.0.0.1 and of its key, both PEM."""
+
+    certificate: Path
+    key: Path
+
+
 class Azurite:
     """One storage account on loopback: in memory, or in `location` where it outlives the process.
 
-    Usable as a context manager. Ends with `stop` and also when this process ends in any way.
+    With `tls` it speaks HTTPS, as Azure does, and takes Entra tokens too: it looks at audience, issuer and times,
+    and at no signature. Usable as a context manager. Ends with `stop` and also when this process ends in any way.
     """
 
-    def __init__(self, *, location: Path | None = None) -> None:
+    def __init__(self, *, location: Path | None = None, tls: Tls | None = None) -> None:
         self._location = location
+        self._tls = tls
         self._process: subprocess.Popen[str] | None = None
         self._urls: dict[str, str] = {}
 
@@ -118,7 +129,12 @@ class Azurite:
         # Newer storage SDKs speak API versions that Azurite does not list yet, and it answers 400 to those.
         quiet = ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
         store = ["--location", str(self._location)] if self._location else ["--inMemoryPersistence"]
-        return node + ports + quiet + store
+        return node + ports + quiet + store + self._tls_options()
+
+    def _tls_options(self) -> list[str]:
+        if self._tls is None:
+            return []
+        return ["--oauth", "basic", "--cert", str(self._tls.certificate), "--key", str(self._tls.key)]
 
     def _endpoint(self, service: str) -> str:
         return f"{self._urls[service]}/{_ACCOUNT}"

@@ -8,8 +8,9 @@ from enum import StrEnum
 from typing import Final
 
 from hubwarden.domain.approval import Approver, Ask, Via
-from hubwarden.domain.finding import Approval, Event, Finding, Proposal, Ruling, State
+from hubwarden.domain.finding import Actor, Approval, Event, Finding, Proposal, Ruling, State
 from hubwarden.domain.rule import Mode
+from hubwarden.service.correlation import about
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.expire import give_up_waiting, is_expired
 from hubwarden.service.ledger import enter
@@ -138,7 +139,8 @@ async def _agree(ports: Ports, finding_id: str, plan: str, by: Approver, reason:
     approved = finding.after(Event.APPROVE, at=approval.at, reason=told)
     approved = replace(approved, agreed=agreed, approval=replace(approval, by=names), ruling=ruling)
     await _tell(ports, finding, proposal, told, by)
-    return (await enter(ports, stored, approved, told)).value
+    with about(actor=Actor(object_id=by.object_id)):
+        return (await enter(ports, stored, approved, told)).value
 
 
 async def _refuse(ports: Ports, finding_id: str, plan: str, by: Approver, reason: str) -> Finding:
@@ -148,7 +150,8 @@ async def _refuse(ports: Ports, finding_id: str, plan: str, by: Approver, reason
     ruling = Ruling(proposal.digest, State.REJECTED, str(by), now, reason, ids)
     rejected = replace(stored.value.after(Event.REJECT, at=now, reason=told), ruling=ruling)
     await _tell(ports, rejected, proposal, told, by)
-    return (await enter(ports, stored, rejected, told)).value
+    with about(actor=Actor(object_id=by.object_id)):
+        return (await enter(ports, stored, rejected, told)).value
 
 
 def _check_yours(ports: Ports, finding: Finding, by: Approver) -> None:

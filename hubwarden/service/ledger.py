@@ -85,7 +85,8 @@ async def move(
 def _measure(ports: Ports, before: Finding | None, after: Finding, *, gone: bool) -> None:
     if after.rollback is not None:
         return
-    if after.changed_at is not None and (before is None or before.changed_at is None):
+    was_told = before is not None and before.state is not State.RESOLVED and before.changed_at is not None
+    if after.changed_at is not None and after.state is not State.RESOLVED and not was_told:
         detected(ports, after, after.changed_at)
     if before is None or before.state not in IN_FLIGHT or after.state in IN_FLIGHT:
         return

@@ -50,17 +50,21 @@ class Totals:
             self._approvals[rule, "soon" if left < _SOON else "later"] += 1
 
     async def report(self) -> None:
-        """Tell all of them. Whether the error breaker is open is not told where it cannot be read."""
-        telemetry = self._ports.telemetry
-        telemetry.report(FINDINGS, self._findings)
-        telemetry.report(APPROVALS, self._approvals)
+        """Tell all of them at once. Whether the error breaker is open is not told where it cannot be read.
+
+        The breakers come first: they always have a value, so that queries take their time for that of the sweep,
+        and whatever is of the same sweep must not have been sent before.
+        """
         breakers: dict[tuple[str, ...], float] = {("hubs",): len(self._broken)}
         try:
             ledger = await self._ports.safety.ledger()
             breakers["errors",] = int(ledger is not None and bool(ledger.value.tripped))
         except StorageUnavailableError as error:
             log.warning("whether the error breaker is open cannot be read: %s", error)
+        telemetry = self._ports.telemetry
         telemetry.report(BREAKERS, breakers)
+        telemetry.report(FINDINGS, self._findings)
+        telemetry.report(APPROVALS, self._approvals)
 
 
 def _age(age: timedelta) -> str:

@@ -99,7 +99,7 @@ class Decisions:
 
     def _link(self, request: Request) -> Link:
         if self._links is None:
-            why = "there are no links: HUBWARDEN_APPROVAL_KEYS is not set"
+            why = "there are no links: HUBWARDEN_APPROVAL_KEYS holds no key"
             raise RefusedError(message(404, *_LINKS[404]), why)
         try:
             return self._links.read(request.place, request.query, self._ports.clock.now())

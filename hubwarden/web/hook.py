@@ -58,7 +58,7 @@ class Hook:
 
     def _check(self, request: Request) -> None:
         if not self._keys:
-            raise _failed(404, "no_webhook", "there is no webhook: HUBWARDEN_WEBHOOK_KEYS is not set")
+            raise _failed(404, "no_webhook", "there is no webhook: HUBWARDEN_WEBHOOK_KEYS holds no key")
         if len(request.body) > LONGEST_BODY:
             raise _failed(413, "too_long", f"the body is longer than {LONGEST_BODY} bytes")
         if request.media_type != "application/json":

@@ -85,6 +85,7 @@ def ready(simulator: AzureSimulator) -> dict[str, object]:
         "data_plane": simulator.data_plane,
         "control": simulator.control_url,
         "ca_file": simulator.ca_file,
+        "identity": simulator.identity_environment,
     }
 
 

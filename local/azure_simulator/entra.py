@@ -147,7 +147,8 @@ class Entra:
                 700016,
                 f"Application with identifier '{client_id}' was not found in the directory '{tenant}'.",
             )
-        if form.get("client_secret") != principal.secret and not form.get("client_assertion"):
+        proven = form.get("client_secret") == principal.secret or form.get("client_assertion")
+        if principal.managed_identity or not proven:
             raise entra_error(
                 401,
                 "invalid_client",

@@ -12,13 +12,14 @@ TENANT = "11111111-2222-4333-8444-555555555555"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A service principal, or a person where `upn` is set."""
+    """A service principal, or a person where `upn` is set; a managed identity has no secret."""
 
     client_id: str
     secret: str
     oid: str
     name: str
     upn: str | None = None
+    managed_identity: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,14 @@ def make_principal(
     oid: str | None = None,
     name: str | None = None,
     upn: str | None = None,
+    managed_identity: bool = False,
 ) -> Principal:
-    """A principal; without `oid` it gets one that depends on the client id alone."""
+    """A principal; without `oid` it gets one that depends on the client id alone.
+
+    Raises:
+        ValueError: it has no secret and is no managed identity, or the other way round.
+    """
+    if bool(secret) is managed_identity:
+        raise ValueError(f"{client_id} needs either a secret or managed_identity")
     derived = str(uuid.uuid5(uuid.NAMESPACE_URL, client_id))
-    return Principal(client_id, secret, oid or derived, name or upn or client_id, upn)
+    return Principal(client_id, secret, oid or derived, name or upn or client_id, upn, managed_identity)

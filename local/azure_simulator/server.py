@@ -17,6 +17,7 @@ from local.azure_simulator.dataplane import PREFIX, SUFFIX, DataPlane, HubCall
 from local.azure_simulator.errors import AzureError, arm_error, data_plane_error
 from local.azure_simulator.faults import HTML_503, Fault
 from local.azure_simulator.gateway import Gateway
+from local.azure_simulator.managed_identity import HEADER, PATH
 from local.azure_simulator.principals import Caller
 from local.azure_simulator.requestlog import Entry
 from local.azure_simulator.state import State
@@ -101,6 +102,8 @@ class Front:
         if request.method == "POST" and rest == "oauth2/v2.0/token":
             form = {name: str(value) for name, value in (await request.post()).items()}
             return entra.token(tenant, form)
+        if request.method == "GET" and request.path == PATH:
+            return self._state.identities.token(request.headers.get(HEADER), request.query)
         if rest == "v2.0/.well-known/openid-configuration":
             return entra.openid_configuration(tenant)
         if request.path == "/common/discovery/instance":

@@ -81,6 +81,12 @@ class AzureSimulator(Providers):
         return self.url
 
     @property
+    def identity_environment(self) -> dict[str, str]:
+        """The environment in which an app finds its managed identity, as in App Service."""
+        identities = self.state.identities
+        return {"IDENTITY_ENDPOINT": identities.endpoint, "IDENTITY_HEADER": identities.header}
+
+    @property
     def data_plane(self) -> str:
         """Where the data plane of a hub is: a template with `{hostName}`, the hub's own host name."""
         return f"{self.url}{PREFIX}{{hostName}}"
@@ -143,14 +149,17 @@ class AzureSimulator(Providers):
     def add_principal(
         self,
         client_id: str,
-        secret: str,
+        secret: str = "",
         *,
         oid: str | None = None,
         name: str | None = None,
         upn: str | None = None,
+        managed_identity: bool = False,
     ) -> Principal:
-        """Register who may get tokens; with `upn` it is a person."""
-        principal = make_principal(client_id, secret, oid=oid, name=name, upn=upn)
+        """Register who may get tokens; with `upn` it is a person, and a managed identity has no secret."""
+        principal = make_principal(
+            client_id, secret, oid=oid, name=name, upn=upn, managed_identity=managed_identity
+        )
         self.state.entra.register(principal)
         return principal
 

@@ -11,6 +11,7 @@ from local.azure_simulator.faults import Faults
 from local.azure_simulator.hub import Hub, HubFactory
 from local.azure_simulator.keys import KeyMaker
 from local.azure_simulator.locks import Locks
+from local.azure_simulator.managed_identity import ManagedIdentities
 from local.azure_simulator.operations import Operations
 from local.azure_simulator.requestlog import RequestLog
 from local.azure_simulator.throttle import Throttle
@@ -38,6 +39,7 @@ class State:
         self.publish = publish
         self.base_url = ""
         self.entra = Entra(config.token_seconds)
+        self.identities = ManagedIdentities(self.entra)
         self.factory = HubFactory(KeyMaker(config.seed))
         self.access = AccessControl()
         self.locks = Locks()

@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from .admin import Admin
+from .connections import Connection
 from .errors import StartupError
 from .eventgrid import PATH, EventGridWebhook
 from .functions import Function, describe, with_trigger
@@ -128,8 +129,8 @@ class Host:
         return listening
 
     def _queue_listener(self, function: Function) -> QueueListener:
-        connection = self._settings.connection_string(
-            function.trigger.fields.get("connection"), used_by=f"Function {function.name}"
+        connection = self._settings.connection(
+            function.trigger.fields.get("connection"), "queue", used_by=f"Function {function.name}"
         )
         return QueueListener(
             function,
@@ -140,8 +141,8 @@ class Host:
             lease=self._arguments.message_lease,
         )
 
-    def _timer_account(self, function: str) -> str:
-        return self._settings.connection_string(None, used_by=f"Function {function} (useMonitor)")
+    def _timer_account(self, function: str) -> Connection:
+        return self._settings.connection(None, "blob", used_by=f"Function {function} (useMonitor)")
 
     async def _serve(self, listening: socket.socket, host_id: str) -> None:
         gate = Gate(self.keys, enforced=self._arguments.enable_auth)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from azure.functions.meta import Datum
 
+from .connections import Connection
 from .functions import Binding, Function, queue_name
 from .queue_messages import Encoding, encode, output_texts
 from .runtime import Outcome
@@ -36,9 +37,9 @@ class Outputs:
             for text in output_texts(value):
                 await self._storage.send(queue, encode(text, self._encoding))
 
-    def _connection(self, function: Function, binding: Binding) -> str:
+    def _connection(self, function: Function, binding: Binding) -> Connection:
         used_by = f"Function {function.name}, output {binding.name}"
-        return self._settings.connection_string(binding.fields.get("connection"), used_by=used_by)
+        return self._settings.connection(binding.fields.get("connection"), "queue", used_by=used_by)
 
 
 def _queues(function: Function) -> list[Binding]:

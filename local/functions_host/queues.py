@@ -13,6 +13,7 @@ from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
 from .backoff import Backoff
+from .connections import Connection
 from .functions import Function, queue_name
 from .host_json import QueueOptions
 from .invoker import Invoker
@@ -37,7 +38,7 @@ class QueueListener:
     def __init__(
         self,
         function: Function,
-        connection_string: str,
+        connection: Connection,
         *,
         storage: Storage,
         invoker: Invoker,
@@ -46,7 +47,7 @@ class QueueListener:
     ) -> None:
         self._function = function
         self._name = queue_name(function, function.trigger)
-        self._connection_string = connection_string
+        self._connection = connection
         self._storage = storage
         self._invoker = invoker
         self._options = options
@@ -59,7 +60,7 @@ class QueueListener:
 
     async def start(self) -> None:
         """Begin to poll."""
-        self._queue = await self._storage.queue(self._connection_string, self._name)
+        self._queue = await self._storage.queue(self._connection, self._name)
         self._poison = await self._poison_queue()
         self._storage.watch(self._queue, self._wake)
         self._polling = asyncio.create_task(self._poll(), name=f"queue {self._name}")
@@ -76,7 +77,7 @@ class QueueListener:
         """A poison queue has no poison queue of its own (QueueListenerFactory.cs)."""
         if self._name.endswith(_POISON):
             return None
-        return await self._storage.queue(self._connection_string, self._name + _POISON)
+        return await self._storage.queue(self._connection, self._name + _POISON)
 
     async def _poll(self) -> None:
         while not self._stopping:

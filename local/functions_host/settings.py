@@ -8,19 +8,11 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+from .connections import Connection, Service, connection
 from .errors import StartupError
 
 
 _REFERENCE = re.compile(r"%([^%]+)%")
-# The well-known account of every storage emulator:
-# https://learn.microsoft.com/azure/storage/common/storage-connect-azurite
-_DEVELOPMENT_STORAGE = (
-    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
-    "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
-    "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;"
-    "QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;"
-    "TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
-)
 
 
 class Settings:
@@ -48,19 +40,9 @@ class Settings:
         """Replace every `%NAME%` by the setting's value; a missing one is a StartupError."""
         return _REFERENCE.sub(lambda reference: self._required(reference[1], used_by), text)
 
-    def connection_string(self, name: str | None, *, used_by: str) -> str:
-        """Return the storage connection string that a binding's `connection` names.
-
-        As in the WebJobs SDK, `AzureWebJobs<name>` is looked up before `<name>`, and no name at all means
-        `AzureWebJobsStorage`.
-        """
-        name = name or "AzureWebJobsStorage"
-        value = self.get(f"AzureWebJobs{name}") or self._required(name, used_by)
-        if value.strip(" ;").lower() == "usedevelopmentstorage=true":
-            return _DEVELOPMENT_STORAGE
-        if "=" not in value:
-            raise StartupError(f"{used_by}: the setting {name} is no storage connection string")
-        return value
+    def connection(self, name: str | None, service: Service, *, used_by: str) -> Connection:
+        """Return where the storage is that a binding's `connection` names; see connections.connection."""
+        return connection(self.get, name, service, used_by=used_by, file=self.file)
 
     def _required(self, name: str, used_by: str) -> str:
         value = self.get(name)

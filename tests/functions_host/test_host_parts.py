@@ -1,4 +1,5 @@
 import json
+import re
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from local.functions_host.backoff import Backoff
+from local.functions_host.connections import ConnectionString, Endpoint
 from local.functions_host.errors import StartupError
 from local.functions_host.functions import describe, queue_name
 from local.functions_host.host_json import read_host_json
@@ -140,10 +142,52 @@ def test_a_template_that_is_not_understood_is_refused(template):
 def test_connections_are_looked_up_as_the_webjobs_sdk_does(tmp_path):
     environment = {"AzureWebJobsX": "a=b", "Y": "c=d", "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
     settings = Settings(tmp_path / "none.json", environment=environment)
-    assert settings.connection_string("X", used_by="F") == "a=b"
-    assert settings.connection_string("Y", used_by="F") == "c=d"
+    assert settings.connection("X", "queue", used_by="F") == ConnectionString("a=b")
+    assert settings.connection("Y", "queue", used_by="F") == ConnectionString("c=d")
     for name in (None, "", "Storage"):
-        assert "QueueEndpoint=http://127.0.0.1:10001/" in settings.connection_string(name, used_by="F")
+        found = settings.connection(name, "blob", used_by="F")
+        assert "QueueEndpoint=http://127.0.0.1:10001/" in found.text
+
+
+URIS = {"S__queueServiceUri": "https://q.example", "S__blobServiceUri": "https://b.example"}
+MINE = {"S__credential": "managedIdentity", "S__clientId": "me"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "service", "found"),
+    [
+        (URIS, "queue", Endpoint("https://q.example", managed_identity=False, client_id=None)),
+        (URIS | MINE, "blob", Endpoint("https://b.example", managed_identity=True, client_id="me")),
+        (URIS | {"S__clientId": "me"}, "queue",
+         Endpoint("https://q.example", managed_identity=False, client_id="me")),
+        ({"S__accountName": "acc", "S__credential": "managedidentity"}, "queue",
+         Endpoint("https://acc.queue.core.windows.net", managed_identity=True, client_id=None)),
+        (URIS | {"S": "a=b"}, "queue", ConnectionString("a=b")),
+        (URIS | {"S": ""}, "queue", Endpoint("https://q.example", managed_identity=False, client_id=None)),
+        ({"AzureWebJobsS__accountName": "acc", "S": "a=b"}, "blob",
+         Endpoint("https://acc.blob.core.windows.net", managed_identity=False, client_id=None)),
+    ],
+)  # fmt: skip
+def test_a_connection_may_name_an_account_and_an_identity(tmp_path, environment, service, found):
+    settings = Settings(tmp_path / "none.json", environment=dict(environment))
+    assert settings.connection("S", service, used_by="F") == found
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({}, "F needs the setting S, or S__accountName or S__queueServiceUri"),
+        ({"S__blobServiceUri": "https://b.example"}, "F needs the setting S, or S__accountName"),
+        ({"S": "nonsense"}, "F: the setting S is no storage connection string"),
+        ({"S": "@Microsoft.KeyVault(SecretUri=https://v)"}, "F: the setting S is no storage connection string"),
+        (URIS | {"S__credential": "workloadidentity"}, "F: S__credential is 'workloadidentity'; this host knows"),
+        (URIS | {"S__tenantId": "t", "S__clientSecret": "s"}, "does not know S__tenantId, S__clientSecret"),
+    ],
+)
+def test_a_connection_that_cannot_be_followed_says_why(tmp_path, environment, reason):
+    settings = Settings(tmp_path / "none.json", environment=dict(environment))
+    with pytest.raises(StartupError, match=re.escape(reason)):
+        settings.connection("S", "queue", used_by="F")
 
 
 HOST_JSON_ERRORS = [

@@ -10,6 +10,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
 from local.azurite import Azurite
+from local.functions_host.connections import ConnectionString
 from local.functions_host.storage import Storage
 
 
@@ -131,7 +132,7 @@ def test_outputs_are_queued_and_wake_the_hosts_own_listener(host, queue, until):
 
 async def test_a_sent_message_creates_its_queue_and_wakes_who_watches_it(azurite):
     storage = Storage()
-    queue, wake = await storage.queue(azurite.connection_string, "wake-me"), asyncio.Event()
+    queue, wake = await storage.queue(ConnectionString(azurite.connection_string), "wake-me"), asyncio.Event()
     storage.watch(queue, wake)
     await storage.send(queue, "up")
     assert wake.is_set()

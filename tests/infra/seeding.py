@@ -528,6 +528,9 @@ def _given_wrong(file: BicepFile) -> Iterator[Edit]:
             yield _replaced(place.property.value, wrong)
 
 
+_NO_KEY = "needs '(?:name|endpointType)', which is not given"
+"""Where a property tells types apart, its misspelling is its absence."""
+
 SEEDED = (
     Fault("undefined symbol", "Seeded' is not declared", _undefined),
     Fault("duplicate symbol", "is declared a second time", _duplicate),
@@ -540,9 +543,7 @@ SEEDED = (
     Fault("missing brace", "^syntax: ", _brace),
     Fault("missing quote", "^syntax: ", _quote),
     Fault("bool = 'yes'", "'yes' stands where ", _yes),
-    Fault(
-        "misspelled property", "has no property '.*Seeded'|needs '(?:name|endpointType)'", _misspelled, typed=True
-    ),
+    Fault("misspelled property", f"has no property '.*Seeded'|{_NO_KEY}", _misspelled, typed=True),
     Fault("wrong api-version", "there is no .*@2001-01-01", _versions, typed=True),
 )
 """The kinds of docs' promise: at least 11 of these 13 are found."""

@@ -211,9 +211,11 @@ async def test_an_option_that_turns_a_check_off_is_refused(sent, option):
     assert not sent
 
 
-@pytest.mark.parametrize("value", ["", "@Microsoft.KeyVault(SecretUri=https://v/)"])
-async def test_a_setting_that_is_not_there_is_told(value):
-    with pytest.raises(DeniedError, match="is empty"):
+@pytest.mark.parametrize(
+    ("value", "told"), [("", "is empty"), ("@Microsoft.KeyVault(SecretUri=https://v/)", "not resolved")]
+)
+async def test_a_setting_that_is_not_there_is_told(value, told):
+    with pytest.raises(DeniedError, match=told):
         await channel_of(value).send(message_of())
 
 

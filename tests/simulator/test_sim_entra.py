@@ -12,6 +12,7 @@ from azure.identity.aio import (
     ClientSecretCredential,
     DefaultAzureCredential,
     EnvironmentCredential,
+    ManagedIdentityCredential,
 )
 from azure.mgmt.iothub import IotHubClient as SyncIotHubClient
 
@@ -155,3 +156,47 @@ async def test_arm_refuses_expired_and_foreign_tokens(sim, arm, names):
     assert (expired.status, expired.code) == (401, "ExpiredAuthenticationToken")
     foreign = await arm("GET", names.hub, token=sim.issue_token(names.app, audience="https://storage.azure.com"))
     assert (foreign.status, foreign.code) == (401, "InvalidAuthenticationTokenAudience")
+
+
+IDENTITY = "dddddddd-0000-4000-8000-000000000001"
+
+
+@pytest.fixture
+def assigned(sim, monkeypatch):
+    """The environment of an app with a user-assigned identity."""
+    sim.add_principal(IDENTITY, name="the app", managed_identity=True)
+    for name, value in sim.identity_environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AZURE_CLIENT_ID", IDENTITY)
+
+
+@pytest.mark.usefixtures("assigned")
+@pytest.mark.parametrize("audience", ["https://storage.azure.com", "https://management.azure.com"])
+async def test_a_managed_identity_gets_tokens_as_in_app_service(sim, monkeypatch, audience):
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
+    async with DefaultAzureCredential(connection_verify=sim.ca_file) as credential:
+        claims = claims_of((await credential.get_token(f"{audience}/.default")).token)
+    assert (claims["aud"], claims["appid"]) == (audience, IDENTITY)
+    assert claims["iss"] == f"https://sts.windows.net/{claims['tid']}/"
+
+
+@pytest.mark.usefixtures("assigned")
+async def test_an_identity_that_is_not_assigned_gets_no_token(sim, names):
+    for client_id in (names.app, "nobody", None):
+        async with ManagedIdentityCredential(client_id=client_id, connection_verify=sim.ca_file) as credential:
+            with pytest.raises(ClientAuthenticationError, match="No User Assigned or Delegated Managed Identity"):
+                await credential.get_token("https://storage.azure.com/.default")
+
+
+@pytest.mark.usefixtures("assigned")
+async def test_a_managed_identity_has_no_secret_and_needs_the_header(sim, names, session):
+    url = f"{sim.identity_environment['IDENTITY_ENDPOINT']}?api-version=2019-08-01&resource=x&client_id={IDENTITY}"
+    right = sim.identity_environment["IDENTITY_HEADER"]
+    for header, status in ((right, 200), (f"{right}x", 401), ("", 401)):
+        async with session.get(url, headers={"X-IDENTITY-HEADER": header}) as answer:
+            assert answer.status == status
+    form = {"grant_type": "client_credentials", "client_id": IDENTITY, "client_secret": "", "scope": "x/.default"}
+    async with session.post(f"{sim.url}/{names.tenant}/oauth2/v2.0/token", data=form) as answer:
+        assert answer.status == 401
+    with pytest.raises(ValueError, match="needs either a secret or managed_identity"):
+        sim.add_principal("another")

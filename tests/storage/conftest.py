@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import trustme
@@ -18,7 +17,7 @@ import trustme
 from azure.core.credentials import AccessToken
 
 from hubwarden.adapters.storage.account import StorageAccount
-from local.azurite import Azurite, why_azurite_cannot_run
+from local.azurite import Azurite, Tls, why_azurite_cannot_run
 
 
 @dataclass
@@ -58,17 +57,6 @@ def running(azurite: Azurite) -> Iterator[Azurite]:
         pytest.skip(reason)
     with azurite:
         yield azurite
-
-
-class AzuriteOverTls(Azurite):
-    """Believes only tokens, and speaks TLS, as Azure does."""
-
-    def __init__(self, certificate: Path, key: Path) -> None:
-        super().__init__()
-        self._files = ["--cert", str(certificate), "--key", str(key)]
-
-    def _command(self) -> list[str]:
-        return [*super()._command(), "--oauth", "basic", *self._files]
 
 
 @pytest.fixture
@@ -132,7 +120,7 @@ def token_account(tmp_path_factory) -> Iterator[Callable[[], StorageAccount]]:
     authority.cert_pem.write_to_path(ca)
     certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
-    with running(AzuriteOverTls(folder / "cert.pem", folder / "key.pem")) as azurite:
+    with running(Azurite(tls=Tls(folder / "cert.pem", folder / "key.pem"))) as azurite:
         settings = {
             "AzureWebJobsStorage__tableServiceUri": azurite.table_url,
             "AzureWebJobsStorage__queueServiceUri": azurite.queue_url,

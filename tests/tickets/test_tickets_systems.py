@@ -497,12 +497,19 @@ async def test_a_host_that_does_not_answer_is_come_back_to(desk_of):
     assert not caught.value.sent
 
 
-@pytest.mark.parametrize("value", ["", "  ", "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/x)"])
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("", "is empty"), ("  ", "is empty"),
+        ("@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/x)", "not resolved .SecretUri=https://v"),
+        (" @microsoft.keyvault(VaultName=v;SecretName=x) ", "not resolved .VaultName=v;SecretName=x.,"),
+    ],
+)  # fmt: skip
 @EVERY
-async def test_a_secret_that_is_missing_stands_in_the_way_of_tickets_only(desk_of, name, value):
+async def test_a_secret_that_is_missing_stands_in_the_way_of_tickets_only(desk_of, name, value, told):
     desk = await desk_of(name)
     tickets = desk.make(value)
-    with pytest.raises(DeniedError, match="the app setting HUBWARDEN_"):
+    with pytest.raises(DeniedError, match=f"the app setting HUBWARDEN_.* {told}"):
         await tickets.open(TICKET)
     assert desk.vendor.requests == []
 

@@ -207,6 +207,17 @@ async def test_no_warnings_where_nothing_is_wrong(composed):
     assert (await service.on_health())["warnings"] == []
 
 
+async def test_a_key_that_is_a_reference_closes_its_way_and_health_and_the_log_say_so(composed, caplog):
+    caplog.set_level(logging.WARNING, "hubwarden.bootstrap")  # the command line turns it down
+    reference = "@Microsoft.KeyVault(SecretUri=https://kv.vault.azure.net/secrets/approval-keys)"
+    service, _ = composed(GOOD, HUBWARDEN_APPROVAL_KEYS=reference, HUBWARDEN_PUBLIC_URL="https://app.example")
+    await service.on_sweep()
+    assert service.ports.links is None
+    (warning,) = (await service.on_health())["warnings"]
+    assert "HUBWARDEN_APPROVAL_KEYS is a reference that is not resolved" in warning
+    assert warning in caplog.text
+
+
 SCOPED = "  defender-devices: {scopes: [{where: {hub: '*-1'}, settings: {grace_minutes: 50}}]}\n"
 DEVICE = {"eventType": "Microsoft.Devices.DeviceCreated", "topic": HUB.path.upper(), "data": {}}
 

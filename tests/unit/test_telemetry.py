@@ -226,6 +226,17 @@ async def test_a_drift_that_a_sweep_finds_counts_as_detected_once_its_event_come
     assert (count, 170 < seconds < 190) == (1, True)
 
 
+async def test_a_drift_that_comes_back_is_detected_and_fixed_anew(world):
+    await fixed(world)
+    world.clock.turn(hours=2)
+    values = await fixed(world)
+    assert world.finding().occurrences == 2
+    assert values["hubwarden.time_to_detect"]["tls-minimum",][0] == 1
+    assert values["hubwarden.time_to_detect"]["tls-minimum",][1] < 60
+    assert values["hubwarden.time_to_fix"]["tls-minimum",][0] == 1
+    assert values["hubwarden.time_to_fix"]["tls-minimum",][1] < 300
+
+
 # --- sweeps
 
 
@@ -667,6 +678,24 @@ async def test_who_decided_and_why_is_in_no_log(told, records, decide):
     assert "Robin" in str(world.finding().history)
     assert records
     assert not [text for _, text in records if "Robin" in text]
+
+
+async def test_who_decided_is_in_the_fields_by_an_id(told, records):
+    world = Watched(told, "approve")
+    world.hubs.add(minTlsVersion="1.0")
+    await world.sweep()
+    finding, by = world.finding(), Approver("Robin Example", Via.SIGN_IN, NAMED.object_id)
+    await approve(world.ports, finding.id, plan=finding.proposal.digest, by=by, reason="yes")
+    (moved,) = [record for record, text in records if "→ approved" in text]
+    assert moved.actor == NAMED.object_id
+
+
+async def test_an_address_in_a_broken_policy_file_is_in_no_log(composed, records):
+    service, _ = composed(GOOD + "keep_emails: robin@example.com\n")
+    await service.on_sweep()
+    assert any("the policy file" in text for _, text in records)
+    assert not [text for _, text in records if "robin" in text]
+    assert "robin@example.com" in service.not_ready, "who asks for it is told"
 
 
 async def test_who_threw_the_kill_switch_is_in_no_log(told, records):

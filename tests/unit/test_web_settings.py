@@ -53,3 +53,39 @@ def test_an_address_without_tls_is_refused(url):
 @pytest.mark.parametrize(("said", "trusted"), [("True", True), ("true", True), ("False", False), ("1", False)])
 def test_the_platform_says_whether_it_authenticates(said, trusted):
     assert Settings.read({"WEBSITE_AUTH_ENABLED": said}).signs_in is trusted
+
+
+URI = "SecretUri=https://kv.vault.azure.net/secrets/approval-keys"
+NAMES = "VaultName=kv;SecretName=approval-keys;SecretVersion=0123456789abcdef0123456789abcdef"
+REFERENCES = [
+    f"@Microsoft.KeyVault({URI})",
+    f"@Microsoft.KeyVault({URI}/0123456789abcdef0123456789abcdef)",
+    f"@Microsoft.KeyVault({NAMES})",
+    f"  @microsoft.keyvault({URI})\n",
+    f'"@Microsoft.KeyVault({URI})"',
+    f"@Microsoft.KeyVault({URI}",
+    "@Microsoft.AppConfiguration(Endpoint=https://ac.azconfig.io; Key=approval-keys-of-hubwarden)",
+    f"{ONE},@Microsoft.KeyVault({URI})",
+]
+
+
+@pytest.mark.parametrize("text", REFERENCES)
+@pytest.mark.parametrize("name", ["HUBWARDEN_APPROVAL_KEYS", "HUBWARDEN_WEBHOOK_KEYS"])
+def test_a_reference_that_is_not_resolved_is_no_key(name, text):
+    """Everybody can know its text: a key of it would let anybody forge a decision."""
+    read = Settings.read({name: text})
+    assert read.approval_keys == read.webhook_keys == ()
+    (warning,) = read.warnings
+    assert f"the app setting {name} is a reference that is not resolved" in warning
+    assert ONE not in warning
+
+
+@pytest.mark.parametrize("inside", [URI, NAMES])
+def test_the_warning_tells_where_the_reference_leads_and_what_is_closed(inside):
+    (warning,) = Settings.read({"HUBWARDEN_WEBHOOK_KEYS": f"@Microsoft.KeyVault({inside})"}).warnings
+    assert f"({inside})" in warning
+    assert "no program can decide by webhook" in warning
+
+
+def test_keys_that_are_there_are_no_reason_to_warn():
+    assert Settings.read({"HUBWARDEN_APPROVAL_KEYS": ONE, "HUBWARDEN_WEBHOOK_KEYS": ""}).warnings == ()

@@ -17,6 +17,7 @@ from urllib.request import getproxies
 
 from hubwarden.adapters.azure.errors import is_outage, retry_after
 from hubwarden.adapters.azure.redaction import MASK, safe_text
+from hubwarden.adapters.references import unresolved
 from hubwarden.domain.jsons import Json
 from hubwarden.service.errors import DeniedError, PermanentError, TransientError
 
@@ -38,24 +39,24 @@ class Secret:
 
     setting: str
     _value: str = field(repr=False)
+    _missing: str = ""
 
     @classmethod
     def read(cls, env: Mapping[str, str], setting: str) -> Self:
         """The secret as the environment has it, which may be not at all."""
         value = env.get(setting, "").strip()
-        return cls(setting, "" if value.startswith("@Microsoft.KeyVault") else value)
+        why = unresolved(setting, value)
+        return cls(setting, value) if why is None else cls(setting, "", why)
 
     @property
     def value(self) -> str:
         """The secret.
 
         Raises:
-            DeniedError: the setting is not there, or its Key Vault reference was not resolved.
+            DeniedError: the setting is not there or empty, or a reference that is not resolved; it says which.
         """
         if not self._value:
-            raise DeniedError(
-                f"the app setting {self.setting} is empty, or its Key Vault reference is not resolved"
-            )
+            raise DeniedError(self._missing or f"the app setting {self.setting} is empty")
         return self._value
 
     def bearer(self) -> dict[str, str]:
