@@ -23,7 +23,7 @@ def main(name, policy=None, **params):
     )
 
 
-def module(file, name, **params):
+def module(file, name, /, **params):
     return evaluate(INFRA / "modules" / f"{file}.bicep", name, params)
 
 
@@ -222,3 +222,39 @@ def test_names_are_short_enough():
     assert len(f"kv-{token}") <= 24
     assert len(f"func-hubwarden-{token}") <= 32, "the host makes its id of the first 32"
     assert len(f"evgt-{token}-hubwarden-{token}") <= 50
+
+
+class TestEvents:
+    """The predown hook finds by name what is ours: the names of the templates are the names of the hook."""
+
+    APP = "hubwarden-abc"
+    THEIRS = f"/subscriptions/{OTHER}/resourceGroups/theirs/providers/Microsoft.EventGrid/systemTopics/their-topic"
+
+    def of_azure(self, name, existing=""):
+        return module("azureEvents", name, appName=self.APP, existingTopicId=existing)
+
+    def test_the_hook_knows_the_names_by_heart(self):
+        hook = (INFRA / "hooks" / "predown.sh").read_text().replace("$HUBWARDEN_APP_NAME", "$app")
+        for name in (self.of_azure("groupName"), self.of_azure("topicName")):
+            assert name.replace(self.APP, "$app") in hook.replace('"', "")
+        assert self.of_azure("events")["params"]["name"] == self.APP
+
+    def test_a_hubs_topic_has_a_name_that_the_hook_takes_for_ours(self):
+        name = module("deviceEvents", "topicName", appName=self.APP, existingTopicId="", hubName="press")
+        assert re.fullmatch(rf"evgt-.*-{self.APP}", name)
+
+    def test_what_others_have_made_is_used_where_it_is_and_not_made_again(self):
+        assert self.of_azure("groupName", self.THEIRS) == "theirs"
+        assert self.of_azure("topicName", self.THEIRS) == "their-topic"
+        assert self.of_azure("group", self.THEIRS) is None
+        assert module("topic", "made", make=False, name="their-topic") is None
+
+    def test_a_topic_of_ours_has_an_identity_for_no_key_opens_the_dead_letters(self):
+        assert module("topic", "made", make=True, name="t")["identity"] == {"type": "SystemAssigned"}
+        letters = module("eventSubscription", "events", filters=[], eventTypes=[])["properties"]
+        assert letters["deadLetterWithResourceIdentity"]["identity"] == {"type": "SystemAssigned"}
+        assert "deadLetterDestination" not in letters
+
+    def test_an_event_is_tried_for_a_day(self):
+        policy = module("eventSubscription", "events", filters=[], eventTypes=[])["properties"]["retryPolicy"]
+        assert policy == {"maxDeliveryAttempts": 30, "eventTimeToLiveInMinutes": 1440}
