@@ -34,6 +34,7 @@ from hubwarden.adapters.storage.outbox import TableOutbox
 from hubwarden.adapters.storage.queues import QueueWork
 from hubwarden.adapters.storage.remediations import TableRemediations
 from hubwarden.adapters.storage.safety import TableSafety
+from hubwarden.adapters.storage.schema import TableSchema
 from hubwarden.adapters.storage.trail import BlobTrail
 from hubwarden.adapters.telemetry import make_telemetry
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
@@ -43,7 +44,7 @@ from hubwarden.domain.census import CensusSettings
 from hubwarden.domain.channels import Notify
 from hubwarden.domain.finding import Actor
 from hubwarden.domain.hub_id import HubId
-from hubwarden.domain.policy import Policy
+from hubwarden.domain.policy import ALL, Policy
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.snapshot import Facet
 from hubwarden.domain.targets import Tickets
@@ -52,19 +53,20 @@ from hubwarden.service.bury import bury
 from hubwarden.service.census import census
 from hubwarden.service.dead_letters import read_back
 from hubwarden.service.desk import settle_late
-from hubwarden.service.errors import StorageUnavailableError
+from hubwarden.service.errors import StateNewerError, StorageUnavailableError
 from hubwarden.service.evaluate import evaluate
 from hubwarden.service.events import Ignored
 from hubwarden.service.exemptions import tell_ends
 from hubwarden.service.expire import expire
 from hubwarden.service.gate import read_kill
-from hubwarden.service.health import health
+from hubwarden.service.health import health, misfit_health
 from hubwarden.service.invocation import function_of, invoked, invoked_by
 from hubwarden.service.messages import (
     CensusMessage,
     EvaluateMessage,
     MalformedMessageError,
     Message,
+    NewerMessageError,
     NotifyMessage,
     Queue,
     RemediateMessage,
@@ -91,6 +93,7 @@ from hubwarden.service.ports import (
     Ports,
     Remediations,
     SafetyStore,
+    StateSchema,
     SweepRecord,
     TicketSystem,
     Timings,
@@ -100,6 +103,7 @@ from hubwarden.service.remediate import remediate
 from hubwarden.service.route_device_event import OF_HUBS, read_device_event, route_device_event
 from hubwarden.service.route_event import route_event
 from hubwarden.service.snapshots import forget_old
+from hubwarden.service.state import Misfit, StateGate
 from hubwarden.service.sweep import sweep
 from hubwarden.service.telemetry import EVENTS, SWEEPS, Telemetry
 from hubwarden.service.totals import Totals
@@ -162,6 +166,7 @@ class Hubwarden:
         channels: Mapping[str, Channel] | None = None,
         nonces: Nonces | None = None,
         safety: SafetyStore | None = None,
+        state: StateSchema | None = None,
         clock: Clock | None = None,
         telemetry: Telemetry | None = None,
         rules: Sequence[Rule] = RULES,
@@ -200,6 +205,7 @@ class Hubwarden:
             self._file.keep(found)
         self._nonces = nonces or TableNonces(account)
         self._safety = safety or TableSafety(account)
+        self._state = StateGate(state or TableSchema(account), self._clock)
         self._own: Actor | None = None
         if self._policy_problems:
             level = logging.WARNING if self._policy else logging.ERROR
@@ -277,7 +283,11 @@ class Hubwarden:
         )
 
     async def on_device_event(self, event: Mapping[str, Any], invocation: str = "") -> None:
-        """A hub's own event arrived: a device was created. It is kept even while the policy file is broken."""
+        """A hub's own event arrived: a device was created. It is kept even while the policy file is broken.
+
+        Raises:
+            StorageUnavailableError: it is to be delivered again, for it cannot be noted down now.
+        """
         with invoked(self.telemetry, "on_device_event", invocation, span="route_device_event"):
             await self._on_device_event(event)
 
@@ -287,6 +297,8 @@ class Hubwarden:
             log.info("event %s ignored: no rule that is on asks for devices", str(event.get("id"))[:100])
             self.telemetry.count(EVENTS, outcome="ignored")
             return
+        if misfit := await self._state.misfit():
+            raise StorageUnavailableError(str(misfit))
         await route_device_event(
             event,
             records=self._records,
@@ -322,7 +334,13 @@ class Hubwarden:
         await self._refresh()
         if self.not_ready is not None:
             log.error("no sweep, the policy file cannot be used:\n%s", _told(self.not_ready))
-            await self._no_sweep("policy", self.not_ready)
+            if not await self._state.misfit():
+                await self._no_sweep("policy", self.not_ready)
+            return
+        if misfit := await self._state.misfit(migrate=True):
+            log.error("no sweep: %s", misfit)
+            if misfit.passes:
+                await self._work.send(SweepMessage(subscription=ALL), delay=misfit.wait)
             return
         try:
             await sweep(self._ports)
@@ -346,22 +364,43 @@ class Hubwarden:
             await self._records.add_sweep(SweepRecord((), now, now, 0, 0, 0, {what: why}))
 
     async def on_message(self, queue: Queue, text: str, invocation: str = "") -> None:
-        """Do the work that a message asks for. What is no message goes to the poison queue at once."""
+        """Do the work that a message asks for. What is no message goes to the poison queue at once.
+
+        What a newer version of hubwarden sent or stored is left to that version: the message comes back later.
+        """
         try:
             message = parse(queue, text)
+        except NewerMessageError as error:
+            with invoked(self.telemetry, function_of(queue), invocation):
+                log.error("%s: it comes back later", error)  # noqa: TRY400 - one line says it
+                await self._work.put_back(queue, text, delay=_NOT_READY_FOR)
+            return
         except MalformedMessageError as error:
             with invoked(self.telemetry, function_of(queue), invocation):
                 log.error("%s", error)  # noqa: TRY400 - one line says it
                 await self._work.send_to_poison(queue, text)
             return
         with invoked_by(self.telemetry, message, queue, invocation):
-            await self._refresh()
-            if self.not_ready is None:
-                await self._do(message)
-                return
+            await self._work_on(queue, text, message)
+
+    async def _work_on(self, queue: Queue, text: str, message: Message) -> None:
+        """Do what a message asks for, or put it back until that may be done."""
+        await self._refresh()
+        if self.not_ready is not None:
             log.error("nothing is done about a message of %s, the policy file cannot be used:\n%s",
                       queue, _told(self.not_ready))  # fmt: skip
-            await self._work.send(message, delay=_NOT_READY_FOR)
+            await self._work.put_back(queue, text, delay=_NOT_READY_FOR)
+            return
+        if misfit := await self._state.misfit(migrate=True):
+            log.error("nothing is done about a message of %s for now: %s", queue, misfit)
+            await self._work.put_back(queue, text, delay=misfit.wait)
+            return
+        try:
+            await self._do(message)
+        except StateNewerError as error:
+            self._state.doubt()
+            log.error("nothing is done about a message of %s for now: %s", queue, error)  # noqa: TRY400
+            await self._work.put_back(queue, text, delay=_NOT_READY_FOR)
 
     async def on_poison(self, queue: Queue, text: str, invocation: str = "") -> None:
         """A message came to the poison queue."""
@@ -371,22 +410,31 @@ class Hubwarden:
     async def on_page(self, request: Request, invocation: str = "") -> Answer:
         """Somebody, or a mail scanner, opens the page of a link."""
         with invoked(self.telemetry, "approval", invocation):
-            await self._refresh()
-            return unavailable("no policy") if self.not_ready else await answered(self._door.show(request))
+            if why := await self._undecidable():
+                return unavailable(why)
+            return await answered(self._door.show(request))
 
     async def on_decision(self, request: Request, invocation: str = "") -> Answer:
         """Somebody decides on the page of a link."""
         with invoked(self.telemetry, "decision", invocation):
-            await self._refresh()
-            return unavailable("no policy") if self.not_ready else await decided(self._door.decide(request))
+            if why := await self._undecidable():
+                return unavailable(why)
+            return await decided(self._door.decide(request))
 
     async def on_webhook(self, request: Request, invocation: str = "") -> Answer:
         """A program sends somebody's decision."""
         with invoked(self.telemetry, "webhook", invocation):
-            await self._refresh()
-            if self.not_ready:
-                return hook_unavailable("no policy")
+            if why := await self._undecidable():
+                return hook_unavailable(why)
             return await decided_by_program(self._door.hook(request))
+
+    async def _undecidable(self) -> str | None:
+        """Why nobody can decide anything for now, or None."""
+        await self._refresh()
+        if self.not_ready:
+            return "no policy"
+        misfit = await self._state.misfit()
+        return str(misfit) if misfit else None
 
     async def on_health(self, invocation: str = "") -> Mapping[str, Any]:
         """Somebody asks how things are."""
@@ -398,6 +446,8 @@ class Hubwarden:
         warnings = list(self.settings.warnings)
         if self._policy and self._policy_problems:
             warnings.append(self._policy_problems)
+        if misfit := await self._state.misfit():
+            return misfit_health(str(misfit), warnings)
         if self._policy is not None:
             warnings += advice(self._policy, signs_in=self.settings.signs_in)
         return await health(
@@ -428,6 +478,10 @@ class Hubwarden:
             assert isinstance(found, CensusSettings)
             settings = found
         return timedelta(minutes=settings.grace_minutes)
+
+    async def misfit(self) -> Misfit | None:
+        """Why what is stored is not to be changed by this version, or None."""
+        return await self._state.misfit()
 
     @property
     def ports(self) -> Ports:

@@ -20,7 +20,7 @@ EFFECTS: Final = {
     "hubs": ("put_hub", "put_diagnostic_setting", "put_security_solution"),
     "findings": ("save",),
     "records": ("save", "forget", "add_sweep"),
-    "work": ("send", "send_to_poison"),
+    "work": ("send", "send_to_poison", "put_back"),
     "audit": ("append",),
     "graveyard": ("bury",),
     "lists": ("stage", "commit", "delete"),

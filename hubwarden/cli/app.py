@@ -209,7 +209,7 @@ async def _plan_now(around: Surroundings, finding_id: str, output: Output) -> in
 
 
 async def _sweep(around: Surroundings) -> int:
-    async with around.service() as service:
+    async with around.writing() as service:
         await service.ports.work.send(SweepMessage(subscription=ALL))
     typer.echo("a sweep begins now; `findings` tells what comes of it")
     return CLEAN
@@ -217,7 +217,7 @@ async def _sweep(around: Surroundings) -> int:
 
 async def _approve(around: Surroundings, finding_id: str, plan: str, reason: str, by: str | None) -> int:
     decider = around.decider(by)
-    async with around.service() as service:
+    async with around.writing() as service:
         seen = plan or _asked_for(around, await _found(service.ports, finding_id))
         async with refusals_told(service.ports, finding_id):
             finding = await approve(service.ports, finding_id, plan=seen, by=decider, reason=words(reason))
@@ -244,14 +244,14 @@ def _asked_for(around: Surroundings, finding: Finding) -> str:
 
 async def _reject(around: Surroundings, finding_id: str, plan: str, reason: str, by: str | None) -> int:
     decider = around.decider(by)
-    async with around.service() as service, refusals_told(service.ports, finding_id):
+    async with around.writing() as service, refusals_told(service.ports, finding_id):
         finding = await reject(service.ports, finding_id, plan=plan, by=decider, reason=words(reason))
     typer.echo(f"rejected by {screen.plain(str(decider))}: {finding.hub.name} is left as it is")
     return CLEAN
 
 
 async def _count(around: Surroundings, name: str) -> int:
-    async with around.service() as service:
+    async with around.writing() as service:
         hub = await _hub(service.ports, name)
         await recount(service.ports, hub)
     typer.echo(f"the devices of {hub.name} are counted now; `findings` tells what comes of it")

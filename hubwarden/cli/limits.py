@@ -76,7 +76,7 @@ async def _kill(around: Surroundings, reason: str, by: str | None) -> int:
 
 async def _resume(around: Surroundings, by: str | None) -> int:
     decider = around.decider(by)
-    async with around.service() as service, refused(service.ports, "resume", "", decider):
+    async with around.writing() as service, refused(service.ports, "resume", "", decider):
         hubs = await operate.resume(service.ports, by=str(decider))
     typer.echo(f"the kill switch is off: work goes on for {hubs} hub(s)")
     return 0
@@ -84,7 +84,7 @@ async def _resume(around: Surroundings, by: str | None) -> int:
 
 async def _hold(around: Surroundings, finding_id: str, reason: str, by: str | None) -> int:
     decider, why = around.decider(by), words(reason)
-    async with around.service() as service, refused(service.ports, "hold", finding_id, decider):
+    async with around.writing() as service, refused(service.ports, "hold", finding_id, decider):
         finding = await operate.hold(service.ports, finding_id, by=str(decider), reason=why)
     typer.echo(f"{finding.id} on {finding.hub.name} is held by {screen.plain(str(decider))} until `release`")
     return 0
@@ -95,7 +95,7 @@ async def _release(around: Surroundings, finding_id: str | None, rule: str | Non
     if (finding_id is None) == (rule is None):
         raise CommandError("say what to release: a finding, or --rule RULE")
     about = str(finding_id if rule is None else rule)
-    async with around.service() as service, refused(service.ports, "release", about, decider):
+    async with around.writing() as service, refused(service.ports, "release", about, decider):
         if rule is not None:
             word = await operate.release_rule(service.ports, rule, by=str(decider))
             until = f"{word.until:%Y-%m-%d %H:%M} UTC"
@@ -109,7 +109,7 @@ async def _release(around: Surroundings, finding_id: str | None, rule: str | Non
 
 async def _reset(around: Surroundings, by: str | None) -> int:
     decider = around.decider(by)
-    async with around.service() as service, refused(service.ports, "breaker reset", "", decider):
+    async with around.writing() as service, refused(service.ports, "breaker reset", "", decider):
         why = await operate.reset_breaker(service.ports, by=str(decider))
     typer.echo(f"automatic fixes run again; they had stopped because {screen.plain(why)}")
     return 0

@@ -71,6 +71,6 @@ def _shape(one: Remediation) -> JsonObject:
 async def ask(around: Surroundings, remediation_id: str, reason: str, by: str | None) -> None:
     """Ask for a rollback, and show what waits for an approval now."""
     decider = around.decider(by)
-    async with around.service() as service, refused(service.ports, "rollback", remediation_id, decider):
+    async with around.writing() as service, refused(service.ports, "rollback", remediation_id, decider):
         finding = await ask_for_rollback(service.ports, remediation_id, by=decider, reason=reason)
     screen.show_finding(finding)

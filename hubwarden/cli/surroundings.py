@@ -72,6 +72,18 @@ class Surroundings:
         finally:
             await service.close()
 
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Hubwarden]:
+        """The service, to change something that is stored; as ``service`` does.
+
+        Raises:
+            CommandError: also where the app's state is of another version than this command line.
+        """
+        async with self.service() as service:
+            if misfit := await service.misfit():
+                raise CommandError(f"nothing was changed: {misfit}; use the command line of the app's own version")
+            yield service
+
     def decider(self, by: str | None) -> Approver:
         """Who decides: the name that was given, or the user who is signed in here.
 

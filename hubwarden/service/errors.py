@@ -64,3 +64,7 @@ class StorageUnavailableError(Exception):
 
 class StorageRefusedError(StorageUnavailableError):
     """One value does not fit into its row, or cannot be read from it; all others are as well as ever."""
+
+
+class StateNewerError(StorageRefusedError):
+    """A newer version of hubwarden wrote the value."""

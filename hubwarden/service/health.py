@@ -107,6 +107,11 @@ async def _undelivered(dead_letters: DeadLetters | None) -> DeadLetterCount | st
         return str(error)
 
 
+def misfit_health(why: str, warnings: Sequence[str]) -> Mapping[str, Any]:
+    """What health says where nothing that is stored may be read: see state.py."""
+    return {"ready": False, "reason": why, "warnings": list(warnings), "version": __version__}
+
+
 async def _ledger(safety: SafetyStore | None) -> Ledger | str:
     """What was done lately, or why that cannot be read."""
     try:

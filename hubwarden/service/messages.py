@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from collections.abc import Mapping
@@ -37,6 +38,14 @@ class Queue(StrEnum):
 
 class MalformedMessageError(ValueError):
     """The text is no message of this queue; it will never become one."""
+
+
+class NewerMessageError(MalformedMessageError):
+    """The text is a message that a newer version of hubwarden sent, and that version can read it."""
+
+
+VERSION: Final = 1
+"""The version of all messages. A message with another member is of another version: see docs/upgrade.md."""
 
 
 def _hub(value: str) -> str:
@@ -185,11 +194,26 @@ def parse(queue: Queue, text: str) -> Message:
     """Read a message of this queue.
 
     Raises:
+        NewerMessageError: a newer version of hubwarden sent it.
         MalformedMessageError: says in one line what is wrong with it, without repeating its content.
     """
     try:
         return _READERS[queue].validate_json(text)
     except ValidationError as error:
+        if (version := _version(text)) > VERSION:
+            raise NewerMessageError(
+                f"a message of {queue} is of version {version}, and this app reads those up to {VERSION}"
+            ) from None
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(part if part in _NAMES else "(key)" for part in map(str, first["loc"])) or "the text"
         raise MalformedMessageError(f"no message of {queue}: {where}: {first['msg']}") from None
+
+
+def _version(text: str) -> int:
+    """The version that the text says it is of; 0 where it says none."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return 0
+    version = content.get("v") if isinstance(content, dict) else None
+    return version if type(version) is int else 0

@@ -426,6 +426,10 @@ class WorkQueue(Protocol):
         """Put a text that is no message onto the queue's poison queue, unchanged."""
         ...
 
+    async def put_back(self, queue: Queue, text: str, *, delay: timedelta) -> None:
+        """Put a text that cannot be read yet onto its queue again, unchanged, to be seen after the delay."""
+        ...
+
     async def depths(self) -> Mapping[str, int]:
         """Roughly how many messages each queue and poison queue holds."""
         ...
@@ -635,6 +639,58 @@ class SafetyStore(Protocol):
 
     async def save_ledger(self, ledger: Ledger, etag: str | None) -> str:
         """Write as FindingStore.save does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StateRecord:
+    """Of which version the account's state is.
+
+    ``app`` is the hubwarden that said so last, and when (UTC). A migration that has begun names the version that
+    it leads to, and until when its worker is left alone.
+    """
+
+    version: int
+    app: str
+    at: datetime
+    target: int | None = None
+    until: datetime | None = None
+
+
+class StateSchema(Protocol):
+    """The version of what is stored, and the way to a newer one."""
+
+    @property
+    def newest(self) -> int:
+        """The version that this app reads and writes."""
+        ...
+
+    @property
+    def first(self) -> int:
+        """The version of a state without a record."""
+        ...
+
+    async def record(self) -> Stored[StateRecord] | None:
+        """What is recorded.
+
+        Raises:
+            StorageUnavailableError: that cannot be read.
+        """
+        ...
+
+    async def save(self, record: StateRecord, etag: str | None) -> str:
+        """Write as FindingStore.save does."""
+        ...
+
+    async def upgrade(self, clock: Clock, until: datetime) -> bool:
+        """Rewrite what is of an older version, each row on its own; may be repeated, and done by several at once.
+
+        Returns:
+            Whether all is done; False where the moment came before.
+
+        Raises:
+            StorageUnavailableError: it broke off; what is rewritten stays so.
+        """
         ...
 
 

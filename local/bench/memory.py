@@ -16,7 +16,7 @@ from hubwarden.domain.remediation import Remediation
 from hubwarden.domain.where import Tags
 from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.messages import Message, Queue
-from hubwarden.service.ports import HubRecord, Stored, SweepRecord, Ticket
+from hubwarden.service.ports import Clock, HubRecord, StateRecord, Stored, SweepRecord, Ticket
 
 
 class Meter:
@@ -180,6 +180,11 @@ class MemoryWork:
         self._meter.count()
         self._count(f"{queue}-poison")
 
+    async def put_back(self, queue: Queue, text: str, *, delay: timedelta) -> None:  # noqa: ARG002
+        """See WorkQueue."""
+        self._meter.count()
+        self._count(queue.value)
+
     async def depths(self) -> Mapping[str, int]:
         """See WorkQueue."""
         self._meter.count()
@@ -289,3 +294,27 @@ class MemoryRemediations:
         """See Remediations."""
         self._meter.count()
         self._kept = {id_: kept for id_, kept in self._kept.items() if kept.at >= before}
+
+
+class MemorySchema:
+    """StateSchema of a state that is as this app writes it."""
+
+    newest = first = 1
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._rows = Rows[str, StateRecord]()
+
+    async def record(self) -> Stored[StateRecord] | None:
+        """See StateSchema."""
+        self._meter.count()
+        return self._rows.get("")
+
+    async def save(self, record: StateRecord, etag: str | None) -> str:
+        """See StateSchema."""
+        self._meter.count()
+        return self._rows.write("", record, etag)
+
+    async def upgrade(self, clock: Clock, until: datetime) -> bool:
+        """See StateSchema; it never gets here."""
+        raise NotImplementedError(f"{clock} {until}")

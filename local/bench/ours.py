@@ -20,6 +20,7 @@ from local.bench.memory import (
     MemoryHubs,
     MemoryRemediations,
     MemorySafety,
+    MemorySchema,
     MemoryTickets,
     MemoryWork,
     Meter,
@@ -87,6 +88,7 @@ def _in_memory(env: dict[str, str], token: str, records: HubStore, meter: Meter)
         audit=MemoryAudit(meter),
         tickets=MemoryTickets(meter),
         safety=MemorySafety(meter),
+        state=MemorySchema(meter),
         remediations=MemoryRemediations(meter),
     )
 

@@ -262,6 +262,11 @@ class FakeWork:
         self.poison.append((queue, text))
 
     @gated
+    async def put_back(self, queue, text, *, delay):
+        self.put(queue, text, delay)
+        self.log.append(("put back", queue, delay))
+
+    @gated
     async def depths(self):
         return {queue.value: sum(letter.queue is queue for letter in self.letters) for queue in Queue}
 
@@ -420,6 +425,34 @@ class FakeOutbox(_Rows):
         for stored in list(self.rows.values()):
             if stored.value.trouble:
                 yield stored.value
+
+
+class FakeSchema(_Rows):
+    """StateSchema. Versions count from 1; ``older`` rows are left to migrate, ``a_turn`` of them a time."""
+
+    first = 1
+
+    def __init__(self, gates, log, newest=1, older=0):
+        super().__init__(gates, log)
+        self.newest, self.older, self.a_turn = newest, older, 10
+        self.down, self.asked = False, 0
+
+    @gated
+    async def record(self):
+        self.asked += 1
+        if self.down:
+            raise StorageUnavailableError("table hubwardensafety: HTTP 503 ServerBusy")
+        return self.rows.get("state")
+
+    @gated
+    async def save(self, record, etag):
+        return self._write("state", record, etag)
+
+    @gated
+    async def upgrade(self, clock, until):
+        self.older = max(0, self.older - self.a_turn)
+        self.log.append(("upgrade", self.older))
+        return not self.older
 
 
 class FakeSafety(_Rows):
@@ -879,6 +912,7 @@ class World:
         self.channels = {}
         self.links = None
         self.safety = FakeSafety(self.gates, self.log)
+        self.schema = FakeSchema(self.gates, self.log)
         self.kill_setting = False
         self.hubs = FakeHubs(self)
         self.policy = policy(mode, rules=rules, more=more)

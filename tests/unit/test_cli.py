@@ -21,7 +21,7 @@ from hubwarden.domain.finding import Actor, State
 from hubwarden.domain.severity import Severity
 from hubwarden.service.errors import DeniedError, StorageUnavailableError, TransientError
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, SweepMessage
-from hubwarden.service.ports import DeviceCount, HubRecord, Stored, SweepRecord
+from hubwarden.service.ports import DeviceCount, HubRecord, StateRecord, Stored, SweepRecord
 from tests.unit.fakes import HUB, START, SUB, SUB2, World, hub_id
 
 
@@ -62,7 +62,7 @@ class Desk:
             env, hubs=world.hubs, findings=world.findings, records=world.records, work=world.work,
             audit=world.audit, graveyard=world.graveyard, lists=world.lists, tickets=world.tickets,
             dead_letters=world.dead_letters, remediations=world.remediations, safety=world.safety,
-            clock=world.clock, rules=world.rules, remediators=world.remediators,
+            state=world.schema, clock=world.clock, rules=world.rules, remediators=world.remediators,
         )  # fmt: skip
         self.composed.append(service)
         return service
@@ -628,3 +628,38 @@ def test_every_composition_is_closed(desk):
     desk.run("findings")
     desk.run("approve", "f-0", "--plan", "p")
     assert [service.closed for service in desk.composed] == [True, True]
+
+
+# --- another version
+
+
+CHANGING = [
+    ["approve", "{id}", "--plan", "{plan}", "--reason", "r", "--by", "robin"],
+    ["reject", "{id}", "--plan", "{plan}", "--reason", "r", "--by", "robin"],
+    ["hold", "{id}", "--reason", "r", "--by", "robin"],
+    ["release", "{id}", "--by", "robin"],
+    ["resume", "--by", "robin"],
+    ["breaker", "reset", "--by", "robin"],
+    ["sweep", "now"],
+    ["count", "hub-1"],
+]
+
+
+@pytest.mark.parametrize("command", CHANGING, ids=lambda command: command[0])
+@pytest.mark.parametrize(("newest", "record"), [(1, 2), (2, 1)])
+def test_a_command_line_of_another_version_changes_nothing(desk, command, newest, record):
+    words = [word.format(id=desk.world.finding().id, plan=plan_of(desk)) for word in command]
+    desk.world.schema.newest = newest
+    desk.world.schema.rows["state"] = Stored(StateRecord(record, "9.9.9", START), "etag")
+    before = dict(desk.world.findings.rows), list(desk.world.work.letters), list(desk.world.audit.lines)
+    result = desk.run(*words)
+    assert result.exit_code == 1
+    assert "nothing was changed: the stored state is of version" in result.stderr
+    assert "use the command line of the app's own version" in result.stderr
+    assert before == (desk.world.findings.rows, desk.world.work.letters, desk.world.audit.lines)
+
+
+def test_to_kill_works_whatever_the_version(desk):
+    desk.world.schema.rows["state"] = Stored(StateRecord(2, "9.9.9", START), "etag")
+    assert desk.run("kill", "--reason", "odd", "--by", "robin").exit_code == 0
+    assert desk.world.safety.rows["kill"].value.on

@@ -75,8 +75,8 @@ def composed(tmp_path):
             credential=credential or FakeCredential(), hubs=world.hubs, findings=world.findings,
             records=world.records, work=world.work, audit=world.audit, graveyard=world.graveyard,
             lists=world.lists, tickets=world.tickets, remediations=world.remediations, safety=world.safety,
-            clock=world.clock, dead_letters=world.dead_letters, rules=rules, outbox=world.outbox,
-            channels=channels,
+            state=world.schema, clock=world.clock, dead_letters=world.dead_letters, rules=rules,
+            outbox=world.outbox, channels=channels,
         )  # fmt: skip
         return service, world
 

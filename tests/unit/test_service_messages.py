@@ -81,7 +81,8 @@ def test_what_is_no_message_is_malformed_and_nothing_else(queue, text):
 
 
 @pytest.mark.parametrize(("change", "says"), [
-    ({"v": 2}, "v: "),
+    ({"v": 2}, "is of version 2, and this app reads those up to 1"),
+    ({"v": 0}, "v: "),
     ({"hub": "AccountKey=c2VjcmV0"}, "hub: Value error, names no IoT Hub"),
     ({"attempt": 1001}, "attempt: "),
     ({"asked_at": "2026-11-23T09:00:00"}, "asked_at: "),

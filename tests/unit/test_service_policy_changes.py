@@ -38,6 +38,7 @@ class Running:
             hubs=world.hubs, findings=world.findings, records=world.records, work=world.work, audit=world.audit,
             graveyard=world.graveyard, lists=world.lists, tickets=world.tickets, clock=world.clock, rules=RULES,
             remediations=world.remediations, safety=world.safety, dead_letters=world.dead_letters,
+            state=world.schema,
         )  # fmt: skip
         self.service._file._wall = lambda: time.time() + self.wait
         world.hubs.add(minTlsVersion="1.0")

@@ -34,9 +34,12 @@ class QueueWork:
 
     async def send(self, message: Message, *, delay: timedelta = timedelta(0)) -> None:
         """Put the message on its queue. A delay below nothing is none, one above 7 days is 7 days."""
-        delay = min(max(delay, timedelta(0)), LONGEST_DELAY)
         message = message.model_copy(update={"trace": self._telemetry.traceparent or message.trace})
-        await self._put(queue_of(message).value, message.model_dump_json(), delay)
+        await self.put_back(queue_of(message), message.model_dump_json(), delay=delay)
+
+    async def put_back(self, queue: Queue, text: str, *, delay: timedelta) -> None:
+        """See WorkQueue; a delay as for send."""
+        await self._put(queue.value, text, min(max(delay, timedelta(0)), LONGEST_DELAY))
 
     async def send_to_poison(self, queue: Queue, text: str) -> None:
         """Put a text that is no message onto the queue's poison queue, unchanged."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,15 +13,14 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from hubwarden.adapters.storage.migrations import MIGRATIONS, Migration, newest, upgraded
 from hubwarden.domain.hub_id import HubId
-from hubwarden.service.errors import StorageRefusedError
+from hubwarden.service.errors import StateNewerError, StorageRefusedError
 
 
 type Column = str | int | bool | datetime | None
 type Key = tuple[str, str]
 """PartitionKey and RowKey."""
-
-SCHEMA: Final = 1
 
 # A property holds 64 KiB and a row 1 MiB, both counted in UTF-16; escaped JSON is ASCII, two bytes a character.
 _PROPERTY: Final = 32_000
@@ -43,6 +42,7 @@ class Shape[T]:
     value_type: type[T]
     key: Callable[[T], Key]
     columns: Callable[[T], Mapping[str, Column]]
+    migrations: Sequence[Migration] = MIGRATIONS
 
     def to_row(self, value: T) -> dict[str, Any]:
         """The row of a value.
@@ -55,20 +55,25 @@ class Shape[T]:
         return {
             "PartitionKey": _checked(partition),
             "RowKey": _checked(row),
-            "Schema": SCHEMA,
+            "Schema": newest(self.migrations),
             **{name: _shown(column) for name, column in self.columns(value).items() if column is not None},
             **dict(self._pieces(value)),
         }
 
     def from_row(self, row: Mapping[str, Any]) -> T:
-        """The value of a row.
+        """The value of a row, which an instance of a version before may have written after the migration.
 
         Raises:
-            StorageRefusedError: the row is damaged, or written by a version with another schema.
+            StateNewerError: a newer version of hubwarden wrote the row.
+            StorageRefusedError: the row is damaged.
         """
-        if row.get("Schema") != SCHEMA:
-            raise self._unreadable(row, f"its schema is {row.get('Schema')!r}, not {SCHEMA}")
+        known = newest(self.migrations)
         try:
+            row = upgraded(self.table, row, self.migrations)
+            if row["Schema"] > known:
+                raise self._unreadable(
+                    row, f"its schema is {row['Schema']}, and this app knows those up to {known}", StateNewerError
+                )
             value: T = self._adapter.validate_python(json.loads(_document(row)))
         except ValueError as error:
             raise self._unreadable(row, _told(error)) from None
@@ -78,8 +83,10 @@ class Shape[T]:
     def _adapter(self) -> TypeAdapter[T]:
         return TypeAdapter(self.value_type)
 
-    def _unreadable(self, row: Mapping[str, Any], why: str) -> StorageRefusedError:
-        return StorageRefusedError(
+    def _unreadable(
+        self, row: Mapping[str, Any], why: str, error: type[StorageRefusedError] = StorageRefusedError
+    ) -> StorageRefusedError:
+        return error(
             f"table {self.table}: row {row.get('PartitionKey')} / {row.get('RowKey')} cannot be read: {why}"
         )
 
