@@ -21,8 +21,8 @@ param functionAppName string
 @description('The storage account, for events that cannot be delivered: the output AZURE_STORAGE_ACCOUNT.')
 param storageAccountName string
 
-@description('Subscriptions to get events of, where the policy file says `all`. Of the others, the sweep finds every change.')
-param subscriptionIds array = []
+@description('Ids of the subscriptions to get events of: the output HUBWARDEN_SUBSCRIPTIONS, or where the policy file says `all` those that you choose. In the others, the sweep finds every change.')
+param eventSubscriptionIds array
 
 @description('Ids of the hubs of which new devices are looked at within seconds; of the others, the sweep does.')
 param deviceEventHubs array = []
@@ -30,9 +30,7 @@ param deviceEventHubs array = []
 @description('System topics that others have made: the id of each by its source in lower case, which is /subscriptions/<id> or a hub\'s id. Each needs a system-assigned identity.')
 param existingSystemTopics object = {}
 
-var policy = any(loadYamlContent('../policy.yaml'))
-var everything = contains(policy.subscriptions, 'all')
-var subscriptions = map(everything ? subscriptionIds : policy.subscriptions, id => toLower(id))
+var subscriptions = map(eventSubscriptionIds, id => toLower(id))
 var home = '${subscription().id}/resourceGroups/${resourceGroupName}/providers'
 var functionAppId = '${home}/Microsoft.Web/sites/${functionAppName}'
 var storageId = '${home}/Microsoft.Storage/storageAccounts/${storageAccountName}'
@@ -60,5 +58,3 @@ module deviceEvents 'modules/deviceEvents.bicep' = [for hub in deviceEventHubs: 
     existingTopicId: existingSystemTopics[?toLower(hub)] ?? ''
   }
 }]
-
-output subscriptionIds array = subscriptions

@@ -3,6 +3,9 @@
 // What it watches and what it may change there comes from policy.yaml alone; the app reads the same file. A rule that
 // is only reported gives no right to write. Events are a second deployment (events.bicep), as Event Grid wants the
 // functions to be there before it subscribes them.
+//
+// Nothing here may lie in a resource group but the service's own: `azd down` deletes every group that this deployment
+// touches. So rights on where logs go are a deployment of their own too (destinations.bicep).
 targetScope = 'subscription'
 
 @description('Name of the azd environment; names and tags are made of it.')
@@ -104,7 +107,7 @@ param publicUrl string = ''
 @description('Client id of the Entra application that people sign in to for approvals. Empty: nobody signs in, a link is enough.')
 param authClientId string = ''
 
-@description('Paths for which nobody is asked to sign in: each checks a key or a signature of its own, or is public.')
+@description('Paths for which nobody is asked to sign in: each checks a key of its own, or is public. Never the approvals, where the app believes whom the platform names: programs that decide there show a token of authClientId besides their signature.')
 param authExcludedPaths array = [
   '/runtime/webhooks/eventgrid'
   '/api/health'
@@ -114,18 +117,25 @@ param authExcludedPaths array = [
 @description('Nothing is written to any hub, whatever the policy file says.')
 param killSwitch bool = false
 
-@description('More app settings, such as secrets of tickets and channels as Key Vault references. They replace none of ours.')
+@description('More app settings. They replace none of ours.')
 param extraSettings object = {}
+
+@description('More app settings that are secrets of the vault, such as those of tickets and channels: the secret\'s name by the setting\'s, {HUBWARDEN_GITHUB_TOKEN: \'github-token\'}.')
+param vaultSettings object = {}
 
 @description('Id (not the display name) of the management group to watch, where the policy file says `subscriptions: [all]`. Its rights are a deployment of their own (management-group.bicep).')
 param managementGroupId string = ''
+
+@description('Ids of those subscriptions of the policy file that another tenant has delegated by Azure Lighthouse: their rights are in the delegation, and Event Grid delivers nothing from there.')
+param delegatedSubscriptions array = []
 
 @description('Bring back the vault of an earlier deployment of this name, which was deleted.')
 param recoverVault bool = false
 
 var policy = any(loadYamlContent('../policy.yaml'))
 var everything = contains(policy.subscriptions, 'all')
-var subscriptions = everything ? [] : map(policy.subscriptions, id => toLower(id))
+var delegated = map(delegatedSubscriptions, id => toLower(id))
+var subscriptions = everything ? [] : filter(map(policy.subscriptions, id => toLower(id)), id => !contains(delegated, id))
 var rules = any(policy.?rules) ?? {}
 var observe = (policy.?enforcement ?? '') == 'observe'
 var logs = rules.?diagnostics ?? {}
@@ -133,6 +143,8 @@ var destinationIds = filter(concat([logs.?settings.?destination ?? ''], map(logs
 var roleSubscriptions = union(subscriptions, [subscription().subscriptionId], map(destinationIds, id => toLower(split(id, '/')[2])))
 var resourceToken = toLower(uniqueString(subscription().id, environmentName, location))
 var appName = 'hubwarden-${resourceToken}'
+var vaultName = 'kv-${resourceToken}'
+var vaultReferences = toObject(items(vaultSettings), setting => setting.key, setting => '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${setting.value})')
 var tags = { 'azd-env-name': environmentName }
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
@@ -185,7 +197,7 @@ module vault 'modules/vault.bicep' = {
   params: {
     location: location
     tags: tags
-    name: 'kv-${resourceToken}'
+    name: vaultName
     recover: recoverVault
     closed: vnetEnabled
     allowedIpAddress: allowedIpAddress
@@ -244,7 +256,7 @@ module app 'modules/app.bicep' = {
     killSwitch: killSwitch
     authClientId: authClientId
     authExcludedPaths: authExcludedPaths
-    extraSettings: extraSettings
+    extraSettings: union(extraSettings, vaultReferences)
   }
   dependsOn: [
     access
@@ -284,17 +296,6 @@ module watch 'modules/watch.bicep' = [for id in subscriptions: {
   }
 }]
 
-// What may be asked of where hubs' logs go; once, whatever the number of watched subscriptions.
-module destinations 'modules/destinations.bicep' = {
-  name: 'destinations-${uniqueString(appName)}'
-  params: {
-    principalId: identity.outputs.principalId
-    appName: appName
-    rules: rules
-    observe: observe
-  }
-}
-
 output AZURE_LOCATION string = location
 output AZURE_TENANT_ID string = tenant().tenantId
 output AZURE_RESOURCE_GROUP string = group.name
@@ -308,6 +309,7 @@ output HUBWARDEN_APP_NAME string = appName
 output HUBWARDEN_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
 output HUBWARDEN_IDENTITY_CLIENT_ID string = identity.outputs.clientId
 output HUBWARDEN_SUBSCRIPTIONS string = join(subscriptions, ' ')
+output HUBWARDEN_DESTINATIONS string = join(destinationIds, ' ')
 output HUBWARDEN_ROLE_SUBSCRIPTIONS string = join(roleSubscriptions, ' ')
 output HUBWARDEN_MANAGEMENT_GROUP string = everything ? managementGroupId : ''
 output HUBWARDEN_OUTGOING_ADDRESS string = vnetEnabled ? network!.outputs.outgoingAddress : ''

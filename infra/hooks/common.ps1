@@ -16,6 +16,15 @@ function Get-Setting([string] $name) {
     return [Environment]::GetEnvironmentVariable($name)
 }
 
+# Get-Number NAME DEFAULT
+function Get-Number([string] $name, [int] $default) {
+    $text = Get-Setting $name
+    if ($text) {
+        return [int]$text
+    }
+    return $default
+}
+
 # Need NAME: the azd environment must have it.
 function Need([string] $name) {
     if (-not (Get-Setting $name)) {
@@ -33,7 +42,7 @@ function Need-Az {
     }
 }
 
-# Words NAME: what the azd environment has under that name, apart at its spaces.
+# Get-Words NAME: what the azd environment has under that name, apart at its spaces.
 function Get-Words([string] $name) {
     return @(([string](Get-Setting $name)) -split '\s+' | Where-Object { $_ })
 }

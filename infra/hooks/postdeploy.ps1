@@ -8,14 +8,21 @@ foreach ($name in 'AZURE_SUBSCRIPTION_ID', 'AZURE_LOCATION', 'AZURE_RESOURCE_GRO
 }
 Need-Az
 
-$tries = [int]((Get-Setting 'HUBWARDEN_HOOK_TRIES') ?? 30)
-$pause = [int]((Get-Setting 'HUBWARDEN_HOOK_PAUSE') ?? 10)
+$tries = Get-Number 'HUBWARDEN_HOOK_TRIES' 30
+$pause = Get-Number 'HUBWARDEN_HOOK_PAUSE' 10
 $scratch = New-Scratch
 
 function Test-Listed {
     $functions = @(az functionapp function list --resource-group $env:AZURE_RESOURCE_GROUP --name $env:AZURE_FUNCTION_NAME `
             --subscription $env:AZURE_SUBSCRIPTION_ID --query "[].name" --output tsv 2>"$scratch/error")
     return -not $LASTEXITCODE -and ($functions -match '/on_azure_event$') -and ($functions -match '/on_device_event$')
+}
+
+function Publish-Events {
+    az deployment sub create --name "$env:HUBWARDEN_APP_NAME-events" --location $env:AZURE_LOCATION `
+        --subscription $env:AZURE_SUBSCRIPTION_ID --template-file "$root/infra/events.bicep" `
+        --parameters "@$scratch/parameters.json" --output none
+    return -not $LASTEXITCODE
 }
 
 # Ids hold nothing that a parameter file would want escaped; whatever does is refused.
@@ -38,13 +45,13 @@ try {
         Start-Sleep -Seconds $pause
     }
 
-    $subscriptions = Get-Words 'HUBWARDEN_SUBSCRIPTIONS'
+    $subscriptions = @(Get-Words 'HUBWARDEN_SUBSCRIPTIONS')
     if (-not $subscriptions) {
-        $subscriptions = Get-Words 'HUBWARDEN_EVENT_SUBSCRIPTIONS'
+        $subscriptions = @(Get-Words 'EVENT_SUBSCRIPTIONS')
     }
-    $hubs = Get-Words 'HUBWARDEN_DEVICE_EVENT_HUBS'
+    $hubs = @(Get-Words 'DEVICE_EVENT_HUBS')
     if (-not $subscriptions) {
-        Say 'the policy file watches all subscriptions: set HUBWARDEN_EVENT_SUBSCRIPTIONS to the ids of those whose changes are to be seen within seconds. In the others, the sweep finds them.'
+        Say 'no subscription is connected: changes are found by the sweep only. Where the policy file watches all, set EVENT_SUBSCRIPTIONS to the ids of those whose changes are to be seen within seconds.'
     }
     Confirm-Ids $subscriptions
     Confirm-Ids $hubs
@@ -87,16 +94,18 @@ try {
             resourceGroupName    = @{ value = $env:AZURE_RESOURCE_GROUP }
             functionAppName      = @{ value = $env:AZURE_FUNCTION_NAME }
             storageAccountName   = @{ value = $env:AZURE_STORAGE_ACCOUNT }
-            subscriptionIds      = @{ value = @($subscriptions) }
+            eventSubscriptionIds = @{ value = @($subscriptions) }
             deviceEventHubs      = @{ value = @($hubs) }
             existingSystemTopics = @{ value = $topics }
         }
     } | ConvertTo-Json -Depth 5 | Set-Content "$scratch/parameters.json"
-    az deployment sub create --name "$env:HUBWARDEN_APP_NAME-events" --location $env:AZURE_LOCATION `
-        --subscription $env:AZURE_SUBSCRIPTION_ID --template-file "$root/infra/events.bicep" `
-        --parameters "@$scratch/parameters.json" --output none
-    if ($LASTEXITCODE) {
-        Stop-Hook "the functions were not subscribed to events (az says why above): changes are found by the sweep only. Run 'azd hooks run $hook' when that is mended."
+
+    if (-not (Publish-Events)) {
+        Say "once more in a while: a topic's new right to the dead letters takes minutes to arrive."
+        Start-Sleep -Seconds ($pause * 6)
+        if (-not (Publish-Events)) {
+            Stop-Hook "the functions were not subscribed to events (az says why above): changes are found by the sweep only. Run 'azd hooks run $hook' when that is mended."
+        }
     }
     Say 'the functions are subscribed to events.'
 }

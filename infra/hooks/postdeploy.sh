@@ -2,9 +2,11 @@
 # Subscribes the app's functions to events (infra/events.bicep). Not before the code is there: Event Grid subscribes no
 # function that does not exist, so this waits until Azure lists them.
 #
-# HUBWARDEN_EVENT_SUBSCRIPTIONS  ids, with spaces between: subscriptions to get events of where the policy file says
-#                                `all`. Else they are those of the policy file.
-# HUBWARDEN_DEVICE_EVENT_HUBS    ids of hubs, with spaces between, of which new devices are looked at within seconds.
+# Reads AZURE_SUBSCRIPTION_ID and the outputs of main.bicep (AZURE_LOCATION, AZURE_RESOURCE_GROUP, AZURE_FUNCTION_NAME,
+# AZURE_STORAGE_ACCOUNT, HUBWARDEN_APP_NAME, HUBWARDEN_SUBSCRIPTIONS), and what you choose:
+# EVENT_SUBSCRIPTIONS  ids, with spaces between: subscriptions to get events of where the policy file says `all`. Else
+#                      they are those of the policy file.
+# DEVICE_EVENT_HUBS    ids of hubs, with spaces between, of which new devices are looked at within seconds.
 set -eu
 hook=postdeploy
 # shellcheck source-path=SCRIPTDIR source=common.sh
@@ -37,10 +39,10 @@ until listed; do
     sleep "$pause"
 done
 
-subscriptions=${HUBWARDEN_SUBSCRIPTIONS:-${HUBWARDEN_EVENT_SUBSCRIPTIONS:-}}
-hubs=${HUBWARDEN_DEVICE_EVENT_HUBS:-}
+subscriptions=${HUBWARDEN_SUBSCRIPTIONS:-${EVENT_SUBSCRIPTIONS:-}}
+hubs=${DEVICE_EVENT_HUBS:-}
 [ -n "$subscriptions" ] ||
-    say "the policy file watches all subscriptions: set HUBWARDEN_EVENT_SUBSCRIPTIONS to the ids of those whose changes are to be seen within seconds. In the others, the sweep finds them."
+    say "no subscription is connected: changes are found by the sweep only. Where the policy file watches all, set EVENT_SUBSCRIPTIONS to the ids of those whose changes are to be seen within seconds."
 
 # json WORD…: a JSON array. Ids hold nothing that JSON would want escaped; whatever does is refused.
 json() {
@@ -103,14 +105,22 @@ cat >"$scratch/parameters.json" <<END
     "resourceGroupName": {"value": "$AZURE_RESOURCE_GROUP"},
     "functionAppName": {"value": "$AZURE_FUNCTION_NAME"},
     "storageAccountName": {"value": "$AZURE_STORAGE_ACCOUNT"},
-    "subscriptionIds": {"value": $ids},
+    "eventSubscriptionIds": {"value": $ids},
     "deviceEventHubs": {"value": $hub_ids},
     "existingSystemTopics": {"value": {$topics}}
   }
 }
 END
-az deployment sub create --name "$HUBWARDEN_APP_NAME-events" --location "$AZURE_LOCATION" \
-    --subscription "$AZURE_SUBSCRIPTION_ID" --template-file "$root/infra/events.bicep" \
-    --parameters "@$scratch/parameters.json" --output none ||
-    stop "the functions were not subscribed to events (az says why above): changes are found by the sweep only. Run 'azd hooks run $hook' when that is mended."
+
+deploy() {
+    az deployment sub create --name "$HUBWARDEN_APP_NAME-events" --location "$AZURE_LOCATION" \
+        --subscription "$AZURE_SUBSCRIPTION_ID" --template-file "$root/infra/events.bicep" \
+        --parameters "@$scratch/parameters.json" --output none
+}
+
+if ! deploy; then
+    say "once more in a while: a topic's new right to the dead letters takes minutes to arrive."
+    sleep $((pause * 6))
+    deploy || stop "the functions were not subscribed to events (az says why above): changes are found by the sweep only. Run 'azd hooks run $hook' when that is mended."
+fi
 say "the functions are subscribed to events."

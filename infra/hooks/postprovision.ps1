@@ -7,8 +7,8 @@ Need 'AZURE_SUBSCRIPTION_ID'
 Need 'AZURE_KEY_VAULT'
 Need-Az
 
-$tries = [int]((Get-Setting 'HUBWARDEN_HOOK_TRIES') ?? 30)
-$pause = [int]((Get-Setting 'HUBWARDEN_HOOK_PAUSE') ?? 10)
+$tries = Get-Number 'HUBWARDEN_HOOK_TRIES' 30
+$pause = Get-Number 'HUBWARDEN_HOOK_PAUSE' 10
 $scratch = New-Scratch
 
 # A new right to the vault takes minutes to arrive; a closed network never opens by waiting.
@@ -49,10 +49,23 @@ try {
         Say "made the secret $secret."
     }
 
-    if ($env:HUBWARDEN_MANAGEMENT_GROUP) {
+    if ($env:HUBWARDEN_DESTINATIONS -or $env:HUBWARDEN_MANAGEMENT_GROUP) {
         Need 'AZURE_LOCATION'
         Need 'HUBWARDEN_APP_NAME'
         Need 'HUBWARDEN_IDENTITY_PRINCIPAL_ID'
+    }
+
+    if ($env:HUBWARDEN_DESTINATIONS) {
+        az deployment sub create --subscription $env:AZURE_SUBSCRIPTION_ID --location $env:AZURE_LOCATION `
+            --name "$env:HUBWARDEN_APP_NAME-destinations" --template-file "$root/infra/destinations.bicep" `
+            --parameters "principalId=$env:HUBWARDEN_IDENTITY_PRINCIPAL_ID" "appName=$env:HUBWARDEN_APP_NAME" --output none
+        if ($LASTEXITCODE) {
+            Stop-Hook "the app has no rights where logs go (az says why above), so it cannot see or mend diagnostic settings that point there. Run 'azd hooks run $hook' when that is mended."
+        }
+        Say "the app has its rights where logs go: $env:HUBWARDEN_DESTINATIONS"
+    }
+
+    if ($env:HUBWARDEN_MANAGEMENT_GROUP) {
         az deployment mg create --management-group-id $env:HUBWARDEN_MANAGEMENT_GROUP --location $env:AZURE_LOCATION `
             --name $env:HUBWARDEN_APP_NAME --template-file "$root/infra/management-group.bicep" `
             --parameters "principalId=$env:HUBWARDEN_IDENTITY_PRINCIPAL_ID" "appName=$env:HUBWARDEN_APP_NAME" --output none

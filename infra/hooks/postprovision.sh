@@ -1,7 +1,11 @@
 #!/bin/sh
 # 1. Makes the vault's secrets `approval-keys` and `webhook-keys` where they are missing: 48 random bytes each, which
 #    are never printed and never on a command line. What is there stays: to change keys, see docs/approvals.md.
-# 2. Where the policy file watches a management group: gives the app its roles on that.
+# 2. Where the policy file names where logs go: gives the app its rights there (infra/destinations.bicep).
+# 3. Where the policy file watches a management group: gives the app its roles on that (infra/management-group.bicep).
+#
+# Reads AZURE_SUBSCRIPTION_ID, and the outputs of main.bicep: AZURE_KEY_VAULT, and for 2 and 3 AZURE_LOCATION,
+# HUBWARDEN_APP_NAME, HUBWARDEN_IDENTITY_PRINCIPAL_ID, HUBWARDEN_DESTINATIONS, HUBWARDEN_MANAGEMENT_GROUP.
 set -eu
 hook=postprovision
 # shellcheck source-path=SCRIPTDIR source=common.sh
@@ -50,10 +54,21 @@ for secret in approval-keys webhook-keys; do
     say "made the secret $secret."
 done
 
-if [ -n "${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
+if [ -n "${HUBWARDEN_DESTINATIONS:-}${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
     need AZURE_LOCATION
     need HUBWARDEN_APP_NAME
     need HUBWARDEN_IDENTITY_PRINCIPAL_ID
+fi
+
+if [ -n "${HUBWARDEN_DESTINATIONS:-}" ]; then
+    az deployment sub create --subscription "$AZURE_SUBSCRIPTION_ID" --location "$AZURE_LOCATION" \
+        --name "$HUBWARDEN_APP_NAME-destinations" --template-file "$root/infra/destinations.bicep" \
+        --parameters "principalId=$HUBWARDEN_IDENTITY_PRINCIPAL_ID" "appName=$HUBWARDEN_APP_NAME" --output none ||
+        stop "the app has no rights where logs go (az says why above), so it cannot see or mend diagnostic settings that point there. Run 'azd hooks run $hook' when that is mended."
+    say "the app has its rights where logs go: $HUBWARDEN_DESTINATIONS"
+fi
+
+if [ -n "${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
     az deployment mg create --management-group-id "$HUBWARDEN_MANAGEMENT_GROUP" --location "$AZURE_LOCATION" \
         --name "$HUBWARDEN_APP_NAME" --template-file "$root/infra/management-group.bicep" \
         --parameters "principalId=$HUBWARDEN_IDENTITY_PRINCIPAL_ID" "appName=$HUBWARDEN_APP_NAME" --output none ||

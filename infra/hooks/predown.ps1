@@ -119,14 +119,23 @@ function Remove-Roles([string] $scope, [string[]] $list) {
     }
 }
 
+if ($args.Count) {
+    $ids = @($args)
+    $hubs = @()
+}
+else {
+    $ids = @($env:AZURE_SUBSCRIPTION_ID) + @(Get-Words 'HUBWARDEN_SUBSCRIPTIONS') + @(Get-Words 'EVENT_SUBSCRIPTIONS') + @(Get-Words 'HUBWARDEN_ROLE_SUBSCRIPTIONS')
+    $hubs = @(Get-Words 'DEVICE_EVENT_HUBS')
+}
+
 # First, for its roles are seen from the subscriptions below it too.
-if ($env:HUBWARDEN_MANAGEMENT_GROUP) {
+if (-not $args.Count -and $env:HUBWARDEN_MANAGEMENT_GROUP) {
     $scope = "/providers/Microsoft.Management/managementGroups/$env:HUBWARDEN_MANAGEMENT_GROUP"
     Remove-Roles $scope @('--scope', $scope)
 }
 
 $seen = @()
-foreach ($id in @($env:AZURE_SUBSCRIPTION_ID) + (Get-Words 'HUBWARDEN_SUBSCRIPTIONS') + (Get-Words 'HUBWARDEN_EVENT_SUBSCRIPTIONS') + (Get-Words 'HUBWARDEN_ROLE_SUBSCRIPTIONS')) {
+foreach ($id in $ids) {
     $id = $id.ToLowerInvariant()
     if ($seen -contains $id) {
         continue
@@ -136,7 +145,7 @@ foreach ($id in @($env:AZURE_SUBSCRIPTION_ID) + (Get-Words 'HUBWARDEN_SUBSCRIPTI
     Remove-Group $id
     Remove-Roles "/subscriptions/$id" @('--all', '--subscription', $id)
 }
-foreach ($hub in (Get-Words 'HUBWARDEN_DEVICE_EVENT_HUBS')) {
+foreach ($hub in $hubs) {
     $id = $hub.Split('/')[2].ToLowerInvariant()
     if ($seen -contains $id) {
         continue
@@ -147,6 +156,6 @@ foreach ($hub in (Get-Words 'HUBWARDEN_DEVICE_EVENT_HUBS')) {
 
 if ($left.Count) {
     $list = $left -join "`n  - "
-    Stop-Hook "these are still there, and 'azd down' was not begun:`n  - $list`nDelete them, or mend what is in the way, then run 'azd down' again."
+    Stop-Hook "these are still there, so nothing else was begun:`n  - $list`nDelete them, or mend what is in the way, then do this again."
 }
-Say 'nothing of the service is left outside its resource group.'
+Say 'nothing of the service is left there.'

@@ -4,6 +4,10 @@
 #   - event subscriptions named HUBWARDEN_APP_NAME, the system topics 'evgt-…HUBWARDEN_APP_NAME' that nobody else
 #     uses, and the resource group 'rg-HUBWARDEN_APP_NAME-events';
 #   - role assignments of the app's identity, and the custom roles whose names hold HUBWARDEN_APP_NAME.
+# With ids of subscriptions as arguments it does so in these alone: for one that was taken out of the policy file, as no
+# deployment takes away what it does not name. `eval "$(azd env get-values | sed 's/^/export /')"` gives it what it reads.
+#
+# Reads AZURE_SUBSCRIPTION_ID, the outputs of main.bicep and the choices of postdeploy.sh.
 # Nothing of a hub is touched. If you stop 'azd down' after this, the app runs on but sees no hub: 'azd up' mends that.
 set -eu
 hook=predown
@@ -126,14 +130,22 @@ roles_of() {
     done <"$scratch/roles"
 }
 
+if [ "$#" -gt 0 ]; then
+    ids=$*
+    hubs=
+else
+    ids="$AZURE_SUBSCRIPTION_ID ${HUBWARDEN_SUBSCRIPTIONS:-} ${EVENT_SUBSCRIPTIONS:-} ${HUBWARDEN_ROLE_SUBSCRIPTIONS:-}"
+    hubs=${DEVICE_EVENT_HUBS:-}
+fi
+
 # First, for its roles are seen from the subscriptions below it too.
-if [ -n "${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
+if [ "$#" -eq 0 ] && [ -n "${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
     group="/providers/Microsoft.Management/managementGroups/$HUBWARDEN_MANAGEMENT_GROUP"
     roles_of "$group" --scope "$group"
 fi
 
 seen=
-for id in $AZURE_SUBSCRIPTION_ID ${HUBWARDEN_SUBSCRIPTIONS:-} ${HUBWARDEN_EVENT_SUBSCRIPTIONS:-} ${HUBWARDEN_ROLE_SUBSCRIPTIONS:-}; do
+for id in $ids; do
     id=$(lower "$id")
     case " $seen " in
         *" $id "*) continue ;;
@@ -143,7 +155,7 @@ for id in $AZURE_SUBSCRIPTION_ID ${HUBWARDEN_SUBSCRIPTIONS:-} ${HUBWARDEN_EVENT_
     group_of "$id"
     roles_of "/subscriptions/$id" --all --subscription "$id"
 done
-for hub in ${HUBWARDEN_DEVICE_EVENT_HUBS:-}; do
+for hub in $hubs; do
     id=$(lower "$(printf '%s' "$hub" | cut -d / -f 3)")
     case " $seen " in
         *" $id "*) continue ;;
@@ -153,6 +165,6 @@ for hub in ${HUBWARDEN_DEVICE_EVENT_HUBS:-}; do
 done
 
 [ -z "$left" ] ||
-    stop "these are still there, and 'azd down' was not begun:$left
-Delete them, or mend what is in the way, then run 'azd down' again."
-say "nothing of the service is left outside its resource group."
+    stop "these are still there, so nothing else was begun:$left
+Delete them, or mend what is in the way, then do this again."
+say "nothing of the service is left there."

@@ -57,6 +57,15 @@ def _functions(state: State, given: Options) -> str:
     return "".join(f"{given['--name']}/{name}\n" for name in names)
 
 
+def _apps(state: State, given: Options) -> str:
+    return "".join(f"{name}\n" for name in state["settings"])
+
+
+def _app_settings(state: State, given: Options) -> str:
+    name = re.search(r"name=='([^']+)'", given["--query"])[1]
+    return f"{state['settings'][given['--name']].get(name, '')}\n"
+
+
 def _topics(state: State, given: Options) -> str:
     topics = [topic for topic in state["topics"] if topic["id"].split("/")[2] == given["--subscription"]]
     if ", source" in given["--query"]:
@@ -132,6 +141,8 @@ ANSWERS: Mapping[str, Callable[[State, Options], str]] = {
     "keyvault secret list": _secret_list,
     "keyvault secret set": _secret_set,
     "functionapp function list": _functions,
+    "functionapp list": _apps,
+    "functionapp config appsettings list": _app_settings,
     "eventgrid system-topic list": _topics,
     "eventgrid system-topic delete": _topic_delete,
     "eventgrid system-topic event-subscription list": _events,

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import tree_sitter
+import tree_sitter_powershell
 import yaml
 
 
@@ -30,6 +32,7 @@ HUB = f"/subscriptions/{OTHER}/resourceGroups/Plant/providers/Microsoft.Devices/
 ROLES = "providers/Microsoft.Authorization/roleDefinitions"
 ENV = {
     "AZURE_SUBSCRIPTION_ID": HOME,
+    "AZURE_ENV_NAME": "dev",
     "AZURE_LOCATION": "westeurope",
     "AZURE_RESOURCE_GROUP": "rg-dev",
     "AZURE_FUNCTION_NAME": f"func-{APP}",
@@ -41,6 +44,20 @@ ENV = {
     "HUBWARDEN_ROLE_SUBSCRIPTIONS": f"{HOME} {OTHER}",
     "HUBWARDEN_HOOK_PAUSE": "0",
     "HUBWARDEN_HOOK_TRIES": "3",
+}
+
+NEEDED = {
+    "preprovision": ["AZURE_SUBSCRIPTION_ID", "AZURE_ENV_NAME"],
+    "postprovision": ["AZURE_SUBSCRIPTION_ID", "AZURE_KEY_VAULT"],
+    "postdeploy": [
+        "AZURE_SUBSCRIPTION_ID",
+        "AZURE_LOCATION",
+        "AZURE_RESOURCE_GROUP",
+        "AZURE_FUNCTION_NAME",
+        "AZURE_STORAGE_ACCOUNT",
+        "HUBWARDEN_APP_NAME",
+    ],
+    "predown": ["AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "HUBWARDEN_IDENTITY_PRINCIPAL_ID"],
 }
 
 
@@ -65,7 +82,7 @@ class Azd:
         self.file = folder / "azure.json"
         self.set(
             calls=[], fail={}, secrets={}, functions=["on_azure_event", "on_device_event", "sweep"], topics=[],
-            groups=[], assignments=[], roles={},
+            settings={}, groups=[], assignments=[], roles={},
         )  # fmt: skip
 
     def set(self, **state):
@@ -74,11 +91,11 @@ class Azd:
     def state(self):
         return json.loads(self.file.read_text()) if self.file.exists() else {}
 
-    def run(self, hook, **env):
+    def run(self, hook, *args, **env):
         """The hook's exit code, and what it says."""
         given = {name: text for name, text in {**ENV, **env}.items() if text is not None}
         done = subprocess.run(
-            ["sh", str(self.root / "infra" / "hooks" / f"{hook}.sh")],
+            ["sh", str(self.root / "infra" / "hooks" / f"{hook}.sh"), *args],
             env={**given, "PATH": str(self.path), "FAKE_AZ": str(self.file), "TMPDIR": str(self.scratch)},
             cwd=self.scratch,
             capture_output=True,
@@ -132,8 +149,25 @@ class TestPreprovision:
         assert (code, "AZURE_SUBSCRIPTION_ID" in said) == (1, True)
         assert not (azd.root / "policy.yaml").exists()
 
-    def test_needs_no_az(self, without_az):
-        assert without_az.run("preprovision")[0] == 0
+    @pytest.mark.parametrize("kill", ["0", "", "off", "False"])
+    def test_goes_on_where_the_kill_switch_is_off(self, azd, kill):
+        azd.set(groups=[[HOME, "rg-dev"]], settings={f"func-{APP}": {"HUBWARDEN_KILL": kill}})
+        assert azd.run("preprovision")[0] == 0
+
+    @pytest.mark.parametrize("kill", ["1", "true", "whatever"])
+    def test_turns_no_kill_switch_off(self, azd, kill):
+        azd.set(groups=[[HOME, "rg-dev"]], settings={f"func-{APP}": {"HUBWARDEN_KILL": kill}})
+        code, said = azd.run("preprovision")
+        assert (code, "kill switch" in said, "HUBWARDEN_KILL=0" in said) == (1, True, True)
+        assert azd.run("preprovision", KILL_SWITCH="true")[0] == 0
+
+    @pytest.mark.parametrize(
+        "command", ["group exists", "functionapp list", "functionapp config appsettings list"]
+    )
+    def test_provisions_nothing_where_it_cannot_know(self, azd, command):
+        azd.set(groups=[[HOME, "rg-dev"]], settings={f"func-{APP}": {}}, fail={command: ("no", -1)})
+        code, said = azd.run("preprovision")
+        assert (code, "is not known" in said) == (1, True)
 
 
 class TestPostprovision:
@@ -192,6 +226,18 @@ class TestPostprovision:
         code, said = azd.run("postprovision")
         assert (code, "approval-keys was not made" in said) == (1, True)
 
+    def test_gives_the_rights_where_logs_go_where_some_are_named(self, azd):
+        code, said = azd.run("postprovision", HUBWARDEN_DESTINATIONS="/subscriptions/a/b /subscriptions/c/d")
+        assert code == 0, said
+        [call] = [call for call in azd.state()["calls"] if call[:2] == ["deployment", "sub"]]
+        assert {HOME, f"principalId={PRINCIPAL}", f"appName={APP}"} <= set(call)
+        assert any(part.endswith("/infra/destinations.bicep") for part in call)
+
+    def test_fails_where_those_rights_are_not_given(self, azd):
+        azd.set(fail={"deployment sub create": ("AuthorizationFailed", -1)})
+        code, said = azd.run("postprovision", HUBWARDEN_DESTINATIONS="/subscriptions/a/b")
+        assert (code, "no rights where logs go" in said) == (1, True)
+
     def test_gives_a_management_groups_roles_where_there_is_one(self, azd):
         code, said = azd.run("postprovision", HUBWARDEN_MANAGEMENT_GROUP="plants")
         assert code == 0, said
@@ -206,7 +252,7 @@ class TestPostprovision:
 
 class TestPostdeploy:
     def test_deploys_the_events(self, azd):
-        code, said = azd.run("postdeploy", HUBWARDEN_DEVICE_EVENT_HUBS=HUB)
+        code, said = azd.run("postdeploy", DEVICE_EVENT_HUBS=HUB)
         assert code == 0, said
         given = {name: one["value"] for name, one in azd.state()["deployed"]["parameters"].items()}
         assert given == {
@@ -215,7 +261,7 @@ class TestPostdeploy:
             "resourceGroupName": "rg-dev",
             "functionAppName": f"func-{APP}",
             "storageAccountName": "stabcdefghijklm",
-            "subscriptionIds": [HOME, OTHER],
+            "eventSubscriptionIds": [HOME, OTHER],
             "deviceEventHubs": [HUB],
             "existingSystemTopics": {},
         }
@@ -229,6 +275,7 @@ class TestPostdeploy:
         azd.set(topics=[{"id": TOPIC, "source": f"/subscriptions/{OTHER}", "identity": "x", "events": [APP]}])
         azd.run("postdeploy")
         before = azd.state()["deployed"]
+        assert before["parameters"]["existingSystemTopics"]["value"] == {}, "it is our own"
         assert azd.run("postdeploy")[0] == 0
         assert azd.state()["deployed"] == before
 
@@ -257,7 +304,7 @@ class TestPostdeploy:
 
     def test_uses_a_hubs_topic_that_others_have_made_already(self, azd):
         azd.set(topics=[{"id": THEIRS, "source": HUB, "identity": "x", "events": []}])
-        azd.run("postdeploy", HUBWARDEN_DEVICE_EVENT_HUBS=HUB)
+        azd.run("postdeploy", DEVICE_EVENT_HUBS=HUB)
         existing = azd.state()["deployed"]["parameters"]["existingSystemTopics"]["value"]
         assert existing == {HUB.lower(): THEIRS}
 
@@ -269,18 +316,23 @@ class TestPostdeploy:
         assert "deployed" not in azd.state()
 
     def test_where_all_is_watched_the_operator_says_whose_events(self, azd):
-        code, said = azd.run("postdeploy", HUBWARDEN_SUBSCRIPTIONS="", HUBWARDEN_EVENT_SUBSCRIPTIONS=OTHER)
+        code, said = azd.run("postdeploy", HUBWARDEN_SUBSCRIPTIONS="", EVENT_SUBSCRIPTIONS=OTHER)
         assert code == 0, said
-        assert azd.state()["deployed"]["parameters"]["subscriptionIds"]["value"] == [OTHER]
+        assert azd.state()["deployed"]["parameters"]["eventSubscriptionIds"]["value"] == [OTHER]
 
     def test_where_they_do_not_it_says_so(self, azd):
         code, said = azd.run("postdeploy", HUBWARDEN_SUBSCRIPTIONS="")
-        assert (code, "HUBWARDEN_EVENT_SUBSCRIPTIONS" in said) == (0, True)
+        assert (code, "EVENT_SUBSCRIPTIONS" in said) == (0, True)
 
     def test_takes_nothing_but_ids(self, azd):
-        code, said = azd.run("postdeploy", HUBWARDEN_DEVICE_EVENT_HUBS='/subscriptions/a/b"}')
+        code, said = azd.run("postdeploy", DEVICE_EVENT_HUBS='/subscriptions/a/b"}')
         assert (code, "is no id" in said) == (1, True)
         assert "deployed" not in azd.state()
+
+    def test_tries_once_more_as_new_rights_arrive_late(self, azd):
+        azd.set(fail={"deployment sub create": ("the dead letter destination cannot be reached", 1)})
+        code, said = azd.run("postdeploy")
+        assert (code, "once more" in said, "deployed" in azd.state()) == (0, True, True)
 
     @pytest.mark.parametrize("command", ["eventgrid system-topic list", "deployment sub create"])
     def test_fails_where_az_does(self, azd, command):
@@ -337,7 +389,7 @@ class TestPredown:
         topic = f"/subscriptions/{OTHER}/resourceGroups/Plant/providers/x/systemTopics/evgt-press-{APP}"
         provisioned.set(topics=[{"id": topic, "source": HUB, "events": [APP]}])
         only_home = {"HUBWARDEN_SUBSCRIPTIONS": HOME, "HUBWARDEN_ROLE_SUBSCRIPTIONS": HOME}
-        assert provisioned.run("predown", HUBWARDEN_DEVICE_EVENT_HUBS=HUB, **only_home)[0] == 0
+        assert provisioned.run("predown", DEVICE_EVENT_HUBS=HUB, **only_home)[0] == 0
         assert provisioned.state()["topics"] == []
 
     @pytest.mark.parametrize(
@@ -358,10 +410,23 @@ class TestPredown:
     def test_what_fails_is_named_and_the_rest_is_done_and_azd_stops(self, provisioned, command):
         provisioned.set(fail={command: ("AuthorizationFailed", -1)})
         code, said = provisioned.run("predown")
-        assert (code, "'azd down' was not begun" in said) == (1, True)
+        assert (code, "so nothing else was begun" in said) == (1, True)
         assert OTHER in said.partition("still there")[2]
         if not command.startswith("role"):
             assert not any("reader" in one and OTHER in one for one in provisioned.state()["assignments"])
+
+    def test_in_a_subscription_that_was_taken_out_of_the_policy_file_it_does_so_alone(self, provisioned):
+        before = provisioned.state()
+        code, said = provisioned.run(
+            "predown", OTHER.upper(), HUBWARDEN_SUBSCRIPTIONS=HOME, HUBWARDEN_MANAGEMENT_GROUP="plants"
+        )
+        assert code == 0, said
+        calls = provisioned.state()["calls"]
+        assert not [call for call in calls if HOME in " ".join(call)]
+        assert [one for one in before["assignments"] if OTHER not in one] == provisioned.state()["assignments"]
+        assert [name for name in provisioned.state()["roles"] if OTHER in name] == [
+            f"/subscriptions/{OTHER}/{ROLES}/2"
+        ]
 
     def test_without_anything_provisioned_there_is_nothing_to_do(self, azd):
         assert azd.run("predown", HUBWARDEN_APP_NAME=None)[0] == 0
@@ -369,21 +434,23 @@ class TestPredown:
 
 
 class TestEachHook:
-    @pytest.mark.parametrize("hook", HOOKS[1:])
+    @pytest.mark.parametrize("hook", HOOKS)
     def test_says_that_az_is_missing_and_does_nothing(self, without_az, hook):
         code, said = without_az.run(hook)
         assert (code, "az) is not on the PATH, so nothing was done" in said) == (1, True)
 
-    @pytest.mark.parametrize("hook", HOOKS[1:])
+    @pytest.mark.parametrize("hook", HOOKS)
     def test_says_that_nobody_is_signed_in_and_does_nothing(self, azd, hook):
         azd.set(fail={"account show": ("Please run 'az login'", -1)})
         code, said = azd.run(hook)
         assert (code, "az login" in said, azd.commands()) == (1, True, [])
 
-    @pytest.mark.parametrize("hook", HOOKS[1:])
-    def test_names_the_setting_that_is_missing(self, azd, hook):
-        code, said = azd.run(hook, AZURE_SUBSCRIPTION_ID=None)
-        assert (code, "AZURE_SUBSCRIPTION_ID is not set" in said, azd.state()["calls"]) == (1, True, [])
+    @pytest.mark.parametrize(("hook", "settings"), NEEDED.items())
+    def test_names_the_setting_that_is_missing_and_asks_azure_nothing(self, azd, hook, settings):
+        for setting in settings:
+            code, said = azd.run(hook, **{setting: None})
+            assert (code, f"{setting} is not set" in said) == (1, True)
+        assert azd.state()["calls"] == []
 
     @pytest.mark.parametrize("hook", HOOKS)
     def test_azd_runs_it_on_each_system(self, hook):
@@ -394,8 +461,13 @@ class TestEachHook:
         assert os.access(ROOT / "infra" / "hooks" / f"{hook}.sh", os.X_OK)
 
     @pytest.mark.parametrize("name", [*HOOKS, "common"])
+    def test_has_a_twin_that_is_powershell(self, name):
+        parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
+        assert not parser.parse(_text(name, "ps1").encode()).root_node.has_error
+
+    @pytest.mark.parametrize("name", [*HOOKS, "common"])
     def test_has_a_twin_with_the_same_commands_of_az(self, name):
-        assert _commands(_twin(name, "sh")) == _commands(_twin(name, "ps1"))
+        assert sorted(_commands(_twin(name, "sh"))) == sorted(_commands(_twin(name, "ps1")))
 
     @pytest.mark.parametrize("name", [*HOOKS, "common"])
     def test_has_a_twin_that_reads_the_same_settings(self, name):
@@ -403,29 +475,29 @@ class TestEachHook:
 
     @pytest.mark.parametrize("name", HOOKS)
     def test_has_a_twin_that_says_the_same(self, name):
-        only_there = {"random bytes could secret made"}  # .NET throws where there are none
+        only_there = {"", "random bytes could secret made"}  # .NET throws where there are none
         assert _said(_twin(name, "sh")) - only_there == _said(_twin(name, "ps1"))
 
     @pytest.mark.parametrize("name", HOOKS)
     def test_asks_for_outputs_that_the_deployment_has(self, name):
         outputs = set(re.findall(r"(?m)^output ([A-Z_]+) ", (ROOT / "infra" / "main.bicep").read_text()))
-        own = {"AZURE_SUBSCRIPTION_ID"}  # azd's own
-        asked = {
-            setting
-            for setting in _settings(_twin(name, "sh"))
-            if re.search(rf"need {setting}\b", _twin(name, "sh"))
-        }
-        assert asked - own <= outputs
+        assert set(NEEDED[name]) - {"AZURE_SUBSCRIPTION_ID", "AZURE_ENV_NAME"} <= outputs, (
+            "those two are azd's own"
+        )
+
+
+def _text(name, suffix):
+    return (ROOT / "infra" / "hooks" / f"{name}.{suffix}").read_text()
 
 
 def _twin(name, suffix):
-    text = (ROOT / "infra" / "hooks" / f"{name}.{suffix}").read_text()
-    text = re.sub(r"(?m)^\s*#.*$", "", text)
+    """Its text without comments, a command a line."""
+    text = re.sub(r"(?m)^\s*#.*$", "", _text(name, suffix))
     return re.sub(r"\s*[\\`]\n\s*", " ", text)
 
 
 def _commands(text):
-    """Each command of az with its options, in the order of the file."""
+    """Each command of az with its options."""
     return [
         (command, *sorted(re.findall(r"(?<= )--[a-z-]+", rest)))
         for command, rest in re.findall(r"(?:^|[\s(@])az ((?:[a-z-]+ )*?[a-z-]+)((?= --).*)", text)
@@ -434,7 +506,7 @@ def _commands(text):
 
 
 def _settings(text):
-    return set(re.findall(r"\b(?:AZURE|HUBWARDEN)_[A-Z_]+\b", text))
+    return set(re.findall(r"\b(?:AZURE|HUBWARDEN|EVENT|DEVICE|KILL)_[A-Z_]+\b", text))
 
 
 def _said(text):
