@@ -390,7 +390,7 @@ class Hubwarden:
         if self.not_ready is not None:
             log.error("nothing is done about a message of %s, the policy file cannot be used:\n%s",
                       queue, _told(self.not_ready))  # fmt: skip
-            await self._work.put_back(queue, text, delay=_NOT_READY_FOR)
+            await self._work.send(message, delay=_NOT_READY_FOR)
             return
         if misfit := await self._state.misfit(migrate=True):
             log.error("nothing is done about a message of %s for now: %s", queue, misfit)

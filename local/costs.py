@@ -28,8 +28,10 @@ class Prices:
     blob_write_10k: float = 0.055
     event_grid_million: float = 0.60
     log_gb: float = 2.30
+    quick_alert: float = 1.50
+    """A log search alert that is evaluated every 5 minutes."""
     alert: float = 0.50
-    """A log search alert that is evaluated every 15 minutes."""
+    """One that is evaluated every 15 minutes, or less often."""
     private_endpoint: float = 7.30
     dns_zone: float = 0.50
 
@@ -54,7 +56,8 @@ class Use:
     hubs: int
     sweep_minutes: int = 15
     changes: int = 30
-    alerts: int = 9
+    quick_alerts: int = 1
+    alerts: int = 8
     ready_instances: int = 0
     private_endpoints: int = 0
     memory_gb: float = 2
@@ -102,8 +105,9 @@ class Use:
 
     @property
     def log_gb(self) -> float:
-        """Half a megabyte of metrics, traces and logs for a sweep of 1,000 hubs, and 10 KB for an event."""
-        return (self.sweeps * (0.06 + self.hubs * 0.0005) + self.events * 0.010) / 1000
+        """16 KB a sweep, 16 KB an event, 6 KB a minute of an instance (docs/telemetry.md); the host's: as much."""
+        minutes = _SECONDS_A_MONTH / 60  # assumed: one instance is awake all the time
+        return 2 * (self.sweeps * 16 + self.events * 16 + minutes * 6) / 1e6
 
 
 def lines(use: Use, prices: Prices = Prices(), free: Free = Free()) -> Iterator[tuple[str, float]]:
@@ -117,7 +121,7 @@ def lines(use: Use, prices: Prices = Prices(), free: Free = Free()) -> Iterator[
     operations = _over(use.events * 3, free.event_grid_operations)
     yield "Event Grid", operations / 1e6 * prices.event_grid_million
     yield "logs and metrics", _over(use.log_gb, free.log_gb) * prices.log_gb
-    yield "alerts", use.alerts * prices.alert
+    yield "alerts", use.quick_alerts * prices.quick_alert + use.alerts * prices.alert
     ready = use.ready_instances * use.memory_gb * _SECONDS_A_MONTH
     yield "always-ready instances", ready * prices.ready_gb_second
     yield "private endpoints and DNS zones", use.private_endpoints * (prices.private_endpoint + prices.dns_zone)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,15 @@ def test_what_is_free_is_taken_off_once_and_never_below_nothing():
     free, dear = dict(lines(use)), dict(lines(use, free=NOTHING_FREE))
     assert all(0 <= free[item] <= dear[item] for item in free)
     assert free["work of the functions"] == 0 < dear["work of the functions"]
+
+
+def test_the_alerts_are_those_that_are_deployed():
+    text = (PAGE.parents[1] / "infra/modules/alerts.bicep").read_text(encoding="utf-8")
+    minutes = [int(found) for found in re.findall(r"evaluationFrequency: 'PT(\d+)M'", text)]
+    assert (sum(one < 15 for one in minutes), sum(one >= 15 for one in minutes)) == (
+        Use(1).quick_alerts,
+        Use(1).alerts,
+    )
 
 
 def test_a_sweep_of_a_thousand_hubs_by_hand():
