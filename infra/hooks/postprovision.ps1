@@ -32,6 +32,7 @@ function Test-Secret([string] $secret) {
     }
 }
 
+$made = $false
 try {
     foreach ($secret in 'approval-keys', 'webhook-keys') {
         if (Test-Secret $secret) {
@@ -47,6 +48,15 @@ try {
         }
         Remove-Item "$scratch/key"
         Say "made the secret $secret."
+        $made = $true
+    }
+
+    if ($made -and $env:AZURE_FUNCTION_ID) {
+        az rest --method post --output none `
+            --url "$env:AZURE_FUNCTION_ID/config/configreferences/appsettings/refresh?api-version=2022-03-01"
+        if ($LASTEXITCODE) {
+            Say "the app was not told of the new secrets (az says why above), and takes no approvals over HTTP until it looks by itself, within a day."
+        }
     }
 
     if ($env:HUBWARDEN_DESTINATIONS -or $env:HUBWARDEN_MANAGEMENT_GROUP) {

@@ -1,10 +1,12 @@
 #!/bin/sh
 # 1. Makes the vault's secrets `approval-keys` and `webhook-keys` where they are missing: 48 random bytes each, which
 #    are never printed and never on a command line. What is there stays: to change keys, see docs/approvals.md.
+#    The app was made before them: it is told to look again, which it would do within a day else
+#    (https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#understand-rotation).
 # 2. Where the policy file names where logs go: gives the app its rights there (infra/destinations.bicep).
 # 3. Where the policy file watches a management group: gives the app its roles on that (infra/management-group.bicep).
 #
-# Reads AZURE_SUBSCRIPTION_ID, and the outputs of main.bicep: AZURE_KEY_VAULT, and for 2 and 3 AZURE_LOCATION,
+# Reads AZURE_SUBSCRIPTION_ID, and the outputs of main.bicep: AZURE_KEY_VAULT, AZURE_FUNCTION_ID, and for 2 and 3 AZURE_LOCATION,
 # HUBWARDEN_APP_NAME, HUBWARDEN_IDENTITY_PRINCIPAL_ID, HUBWARDEN_DESTINATIONS, HUBWARDEN_MANAGEMENT_GROUP.
 set -eu
 hook=postprovision
@@ -40,6 +42,7 @@ present() {
     [ -n "$found" ]
 }
 
+made=
 for secret in approval-keys webhook-keys; do
     if present "$secret"; then
         say "the secret $secret is there and stays as it is."
@@ -52,7 +55,15 @@ for secret in approval-keys webhook-keys; do
         stop "the secret $secret was not made (az says why above). Run 'azd hooks run $hook' when that is mended."
     rm -f "$scratch/key"
     say "made the secret $secret."
+    made=yes
 done
+
+# No reason to stop: without it the app has them within a day.
+if [ -n "$made" ] && [ -n "${AZURE_FUNCTION_ID:-}" ]; then
+    az rest --method post --output none \
+        --url "$AZURE_FUNCTION_ID/config/configreferences/appsettings/refresh?api-version=2022-03-01" ||
+        say "the app was not told of the new secrets (az says why above), and takes no approvals over HTTP until it looks by itself, within a day."
+fi
 
 if [ -n "${HUBWARDEN_DESTINATIONS:-}${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
     need AZURE_LOCATION

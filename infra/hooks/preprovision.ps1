@@ -3,7 +3,10 @@ $ErrorActionPreference = 'Stop'
 $hook = 'preprovision'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
-Need 'AZURE_SUBSCRIPTION_ID'
+# `azd up` asks for it before the hooks, `azd provision` after them.
+if (-not $env:AZURE_SUBSCRIPTION_ID) {
+    Stop-Hook "AZURE_SUBSCRIPTION_ID is not set, so nothing was done. 'azd up' asks for it; else: azd env set AZURE_SUBSCRIPTION_ID <id>, and again."
+}
 if ($env:AZURE_SUBSCRIPTION_ID -notmatch '^[0-9a-fA-F-]+$') {
     Stop-Hook 'AZURE_SUBSCRIPTION_ID is no subscription id, so nothing was done.'
 }

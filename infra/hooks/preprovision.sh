@@ -7,7 +7,9 @@ hook=preprovision
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname -- "$0")/common.sh"
 
-need AZURE_SUBSCRIPTION_ID
+# `azd up` asks for it before the hooks, `azd provision` after them.
+[ -n "${AZURE_SUBSCRIPTION_ID:-}" ] ||
+    stop "AZURE_SUBSCRIPTION_ID is not set, so nothing was done. 'azd up' asks for it; else: azd env set AZURE_SUBSCRIPTION_ID <id>, and again."
 case $AZURE_SUBSCRIPTION_ID in
     *[!0-9a-fA-F-]*) stop "AZURE_SUBSCRIPTION_ID is no subscription id, so nothing was done." ;;
 esac

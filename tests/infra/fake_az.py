@@ -125,6 +125,9 @@ def _rest(state: State, given: Options) -> str:
     if given["--method"] == "delete":
         del state["roles"][url.partition("?")[0]]
         return ""
+    if given["--method"] == "post":
+        state["told"] = url
+        return ""
     app = re.search(r"contains\(properties.roleName, '([^']+)'\)", given["--query"])[1]
     return "".join(f"{id_}\n" for id_, name in state["roles"].items() if id_.startswith(url) and app in name)
 

@@ -36,6 +36,7 @@ ENV = {
     "AZURE_LOCATION": "westeurope",
     "AZURE_RESOURCE_GROUP": "rg-dev",
     "AZURE_FUNCTION_NAME": f"func-{APP}",
+    "AZURE_FUNCTION_ID": f"/subscriptions/{HOME}/resourceGroups/rg-dev/providers/Microsoft.Web/sites/func-{APP}",
     "AZURE_STORAGE_ACCOUNT": "stabcdefghijklm",
     "AZURE_KEY_VAULT": "kv-abcdefghijklm",
     "HUBWARDEN_APP_NAME": APP,
@@ -189,7 +190,17 @@ class TestPostprovision:
 
     def test_never_asks_for_a_secrets_value(self, azd):
         azd.run("postprovision")
-        assert set(azd.commands()) == {"keyvault secret list", "keyvault secret set"}
+        assert set(azd.commands()) == {"keyvault secret list", "keyvault secret set", "rest"}
+
+    def test_tells_the_app_which_was_made_before_the_keys(self, azd):
+        azd.run("postprovision")
+        site, _, rest = azd.state()["told"].partition("/config/")
+        assert (site, rest.partition("?")[0]) == (ENV["AZURE_FUNCTION_ID"], "configreferences/appsettings/refresh")
+
+    def test_goes_on_where_the_app_cannot_be_told(self, azd):
+        azd.set(fail={"rest": ("(Conflict)", -1)})
+        code, said = azd.run("postprovision")
+        assert (code, "was not told" in said) == (0, True)
 
     def test_twice_leaves_the_keys_as_they_are(self, azd):
         azd.run("postprovision")
@@ -459,6 +470,10 @@ class TestEachHook:
         assert hooks[hook]["posix"] == {"shell": "sh", "run": f"infra/hooks/{hook}.sh"}
         assert hooks[hook]["windows"] == {"shell": "pwsh", "run": f"infra/hooks/{hook}.ps1"}
         assert os.access(ROOT / "infra" / "hooks" / f"{hook}.sh", os.X_OK)
+
+    def test_the_policy_file_is_made_before_the_package(self):
+        steps = yaml.safe_load((ROOT / "azure.yaml").read_text())["workflows"]["up"]["steps"]
+        assert [step["azd"].split()[0] for step in steps] == ["provision", "deploy"], "deploy packages first"
 
     @pytest.mark.parametrize("name", [*HOOKS, "common"])
     def test_has_a_twin_that_is_powershell(self, name):
