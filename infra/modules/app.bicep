@@ -179,12 +179,17 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
   properties: union(extraSettings, appSettings, signInSettings)
 }
 
+// One after the other: App Service takes no two changes of a site's configuration at a time
+// (https://github.com/Azure/azure-dev/pull/3125).
 resource noFtp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: site
   name: 'ftp'
   properties: {
     allow: false
   }
+  dependsOn: [
+    settings
+  ]
 }
 
 resource noPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
@@ -193,6 +198,9 @@ resource noPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@202
   properties: {
     allow: false
   }
+  dependsOn: [
+    noFtp
+  ]
 }
 
 resource signIn 'Microsoft.Web/sites/config@2025-03-01' = if (!empty(authClientId)) {
@@ -235,7 +243,7 @@ resource signIn 'Microsoft.Web/sites/config@2025-03-01' = if (!empty(authClientI
     }
   }
   dependsOn: [
-    settings
+    noPasswords
   ]
 }
 
