@@ -20,6 +20,7 @@ var rules = policy.?rules ?? {}
 var observe = (policy.?enforcement ?? 'enforce') == 'observe'
 
 var here = managementGroup().id
+var roleSuffix = '${appName} ${take(managementGroup().name, 80)}' // a role's name has at most 128 characters
 var rights = loadJsonContent('rights.json')
 var sections = map(items(rights.rules), rule => { needs: rule.value, wish: rules[?rule.key] ?? {} })
 var wishes = map(sections, one => { needs: one.needs, modes: concat([one.wish.?mode ?? 'report'], map(one.wish.?scopes ?? [], scope => scope.?mode ?? (one.wish.?mode ?? 'report'))) })
@@ -39,7 +40,7 @@ var dataReader = tenantResourceId('Microsoft.Authorization/roleDefinitions', 'b4
 resource reader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(here, appName, 'reader')
   properties: {
-    roleName: 'hubwarden reader ${appName} ${managementGroup().name}'
+    roleName: 'hubwarden reader ${roleSuffix}'
     description: 'What hubwarden needs to look at IoT hubs, for the rules that its policy file switches on.'
     type: 'CustomRole'
     permissions: [
@@ -57,7 +58,7 @@ resource reader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
 resource remediator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(here, appName, 'remediator')
   properties: {
-    roleName: 'hubwarden remediator ${appName} ${managementGroup().name}'
+    roleName: 'hubwarden remediator ${roleSuffix}'
     description: 'What hubwarden needs beyond that to fix, for the rules that its policy file lets it fix.'
     type: 'CustomRole'
     permissions: [

@@ -1,5 +1,6 @@
 // The system topic of a source: made, or found as others have made it. Its identity gets the right to leave events that
-// cannot be delivered, for no key opens that storage account.
+// cannot be delivered, for no key opens that storage account. Topics in `global` may have one too, which older pages
+// deny: https://learn.microsoft.com/azure/event-grid/enable-identity-system-topics
 
 @description('Name of the topic.')
 param name string
