@@ -128,6 +128,8 @@ def _rest(state: State, given: Options) -> str:
     if given["--method"] == "post":
         state["told"] = url
         return ""
+    if "/vaults/" in url:
+        return "".join(f"{name}\n" for name in state["secrets"] if f"'{name}'" in given["--query"])
     app = re.search(r"contains\(properties.roleName, '([^']+)'\)", given["--query"])[1]
     return "".join(f"{id_}\n" for id_, name in state["roles"].items() if id_.startswith(url) and app in name)
 

@@ -232,6 +232,13 @@ class TestPostprovision:
         code, said = azd.run("postprovision")
         assert (code, "waiting" in said, "ALLOWED_IP_ADDRESS" in said) == (1, False, True)
 
+    def test_asks_a_closed_vault_for_nothing_that_is_there(self, azd):
+        azd.run("postprovision")
+        before = azd.state()["secrets"]
+        azd.set(fail={"keyvault secret list": ("(Forbidden) Inner error: ForbiddenByConnection", -1)})
+        code, said = azd.run("postprovision")
+        assert (code, said.count("stays as it is"), azd.state()["secrets"]) == (0, 2, before)
+
     def test_says_which_secret_was_not_made(self, azd):
         azd.set(fail={"keyvault secret set": ("(Conflict) ObjectIsDeletedButRecoverable", -1)})
         code, said = azd.run("postprovision")
@@ -470,6 +477,17 @@ class TestEachHook:
         assert hooks[hook]["posix"] == {"shell": "sh", "run": f"infra/hooks/{hook}.sh"}
         assert hooks[hook]["windows"] == {"shell": "pwsh", "run": f"infra/hooks/{hook}.ps1"}
         assert os.access(ROOT / "infra" / "hooks" / f"{hook}.sh", os.X_OK)
+
+    def test_each_choice_gets_to_the_workflow_too_where_it_would_go_back_to_its_default(self):
+        choices = set(re.findall(r"\$\{(\w+)", (ROOT / "infra" / "main.parameters.json").read_text()))
+        of_azd = {name for name in choices if name.startswith("AZURE_")}
+        of_hooks = {"DEVICE_EVENT_HUBS", "EVENT_SUBSCRIPTIONS"}
+        workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text())
+        given = workflow["jobs"]["deploy"]["env"]
+        wanted = (choices - of_azd) | of_hooks
+        assert {name for name in given if not name.startswith("AZURE_")} == wanted
+        assert all(given[name] == f"${{{{ vars.{name} }}}}" for name in wanted)
+        assert set(yaml.safe_load((ROOT / "azure.yaml").read_text())["pipeline"]["variables"]) == wanted
 
     def test_the_policy_file_is_made_before_the_package(self):
         steps = yaml.safe_load((ROOT / "azure.yaml").read_text())["workflows"]["up"]["steps"]
