@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DEPLOYED = {
+    "constraints.txt",
     "detectors",
     "function_app.py",
     "host.json",
@@ -57,3 +58,9 @@ def test_all_of_the_code_but_the_command_line_is_deployed(deployed):
         if path.is_file() and "__pycache__" not in path.parts
     )
     assert set(files) - deployed(files) == {file for file in files if file.startswith("hubwarden/cli/")}
+
+
+def test_azures_build_pins_what_the_requirements_bring_along(deployed):
+    named = [line.split() for line in (ROOT / "requirements.txt").read_text().splitlines() if line.startswith("-")]
+    assert named == [["-c", "constraints.txt"]]
+    assert deployed(["constraints.txt"]) == {"constraints.txt"}
