@@ -96,6 +96,10 @@ try {
         }
         Say "the app has its roles on the management group $env:HUBWARDEN_MANAGEMENT_GROUP."
     }
+
+    if (-not $env:HUBWARDEN_SUBSCRIPTIONS -and -not $env:HUBWARDEN_MANAGEMENT_GROUP) {
+        Say "no subscription gave the app a right, so it sees no hub but where others gave it one. Where the policy file watches all: azd env set MANAGEMENT_GROUP_ID <id>, and provision again."
+    }
 }
 finally {
     Remove-Item -Recurse -Force $scratch

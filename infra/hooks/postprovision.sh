@@ -96,3 +96,6 @@ if [ -n "${HUBWARDEN_MANAGEMENT_GROUP:-}" ]; then
         stop "the app has no rights on the management group $HUBWARDEN_MANAGEMENT_GROUP (az says why above), so it sees no hub there. Run 'azd hooks run $hook' when that is mended."
     say "the app has its roles on the management group $HUBWARDEN_MANAGEMENT_GROUP."
 fi
+
+[ -n "${HUBWARDEN_SUBSCRIPTIONS:-}${HUBWARDEN_MANAGEMENT_GROUP:-}" ] ||
+    say "no subscription gave the app a right, so it sees no hub but where others gave it one. Where the policy file watches all: azd env set MANAGEMENT_GROUP_ID <id>, and provision again."

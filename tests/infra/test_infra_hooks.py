@@ -262,6 +262,12 @@ class TestPostprovision:
         [call] = [call for call in azd.state()["calls"] if call[:2] == ["deployment", "mg"]]
         assert {"plants", f"principalId={PRINCIPAL}", f"appName={APP}"} <= set(call)
 
+    @pytest.mark.parametrize("ids", ["", None])
+    def test_says_where_nobody_gave_the_app_a_right(self, azd, ids):
+        code, said = azd.run("postprovision", HUBWARDEN_SUBSCRIPTIONS=ids)
+        assert (code, "MANAGEMENT_GROUP_ID" in said) == (0, True)
+        assert "MANAGEMENT_GROUP_ID" not in azd.run("postprovision")[1]
+
     def test_fails_where_those_roles_are_not_given(self, azd):
         azd.set(fail={"deployment mg create": ("AuthorizationFailed", -1)})
         code, said = azd.run("postprovision", HUBWARDEN_MANAGEMENT_GROUP="plants")
