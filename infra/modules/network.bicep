@@ -88,6 +88,9 @@ resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
         name: 'app'
         properties: {
           addressPrefix: cidrSubnet(addressPrefix, 25, 0)
+          // The app must get out to Azure Resource Manager. New networks' subnets are private unless they say otherwise:
+          // https://learn.microsoft.com/azure/virtual-network/ip-services/default-outbound-access
+          defaultOutboundAccess: true
           natGateway: fixedAddress ? { id: gateway.id } : null
           delegations: [
             {
