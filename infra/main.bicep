@@ -110,6 +110,7 @@ param authClientId string = ''
 @description('Paths for which nobody is asked to sign in: each checks a key of its own, or is public. Never the approvals, where the app believes whom the platform names: programs that decide there show a token of authClientId besides their signature.')
 param authExcludedPaths array = [
   '/runtime/webhooks/eventgrid'
+  '/runtime/webhooks/EventGrid' // as Event Grid itself writes it; whether case counts here is nowhere said
   '/api/health'
   '/api/openapi.json'
 ]

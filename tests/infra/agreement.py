@@ -166,16 +166,15 @@ def host_json(root: Path, said: Code) -> Iterator[str]:
     prefix = host["extensions"]["http"]["routePrefix"]
     routes = {f"/{prefix}/{route}".replace("//", "/") for route in said.bindings("route")}
     excluded = evaluate(root / "infra/main.bicep", "authExcludedPaths")
-    yield from _each(set(excluded) - routes - {_EVENTS}, "authExcludedPaths has {}, where no function answers")
-    if _EVENTS not in excluded:
-        yield f"authExcludedPaths has no {_EVENTS}: no event would be delivered"
+    yield from _each(set(excluded) - routes - _EVENTS, "authExcludedPaths has {}, where no function answers")
+    yield from _each(_EVENTS - set(excluded), "authExcludedPaths has no {}: no event would be delivered")
     yield from _timeout(host["functionTimeout"], evaluate(root / "infra/main.bicep", "sweepSchedule"))
     told = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY" in settings_given(root)
     if told != (host.get("telemetryMode") == "OpenTelemetry"):
         yield "host.json's telemetryMode and PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY go only together"
 
 
-_EVENTS: Final = "/runtime/webhooks/eventgrid"
+_EVENTS: Final = frozenset({"/runtime/webhooks/eventgrid", "/runtime/webhooks/EventGrid"})
 
 
 def _timeout(text: str, schedule: str) -> Iterator[str]:
