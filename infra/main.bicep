@@ -130,7 +130,7 @@ param managementGroupId string = ''
 @description('Ids of those subscriptions of the policy file that another tenant has delegated by Azure Lighthouse: their rights are in the delegation, and Event Grid delivers nothing from there.')
 param delegatedSubscriptions array = []
 
-@description('Bring back the vault of an earlier deployment of this name, which was deleted.')
+@description('Bring back the vault of an earlier deployment of this name, which was deleted. For one deployment: Azure refuses it where the vault is there.')
 param recoverVault bool = false
 
 var policy = any(loadYamlContent('../policy.yaml'))

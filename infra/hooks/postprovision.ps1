@@ -100,6 +100,10 @@ try {
     if (-not $env:HUBWARDEN_SUBSCRIPTIONS -and -not $env:HUBWARDEN_MANAGEMENT_GROUP) {
         Say "no subscription gave the app a right, so it sees no hub but where others gave it one. Where the policy file watches all: azd env set MANAGEMENT_GROUP_ID <id>, and provision again."
     }
+
+    if ($env:RECOVER_VAULT -in '1', 't', 'true') {
+        Say "the vault was brought back, and Azure does that only once: azd env set RECOVER_VAULT false, or the next provisioning fails with SoftDeletedVaultDoesNotExist."
+    }
 }
 finally {
     Remove-Item -Recurse -Force $scratch

@@ -99,3 +99,9 @@ fi
 
 [ -n "${HUBWARDEN_SUBSCRIPTIONS:-}${HUBWARDEN_MANAGEMENT_GROUP:-}" ] ||
     say "no subscription gave the app a right, so it sees no hub but where others gave it one. Where the policy file watches all: azd env set MANAGEMENT_GROUP_ID <id>, and provision again."
+
+case ${RECOVER_VAULT:-} in
+    1 | t | T | true | TRUE | True)
+        say "the vault was brought back, and Azure does that only once: azd env set RECOVER_VAULT false, or the next provisioning fails with SoftDeletedVaultDoesNotExist."
+        ;;
+esac

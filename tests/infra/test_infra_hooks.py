@@ -268,6 +268,11 @@ class TestPostprovision:
         assert (code, "MANAGEMENT_GROUP_ID" in said) == (0, True)
         assert "MANAGEMENT_GROUP_ID" not in azd.run("postprovision")[1]
 
+    @pytest.mark.parametrize(("recover", "told"), [("true", True), ("1", True), ("false", False), (None, False)])
+    def test_says_that_a_vault_is_brought_back_only_once(self, azd, recover, told):
+        code, said = azd.run("postprovision", RECOVER_VAULT=recover)
+        assert (code, "RECOVER_VAULT false" in said) == (0, told)
+
     def test_fails_where_those_roles_are_not_given(self, azd):
         azd.set(fail={"deployment mg create": ("AuthorizationFailed", -1)})
         code, said = azd.run("postprovision", HUBWARDEN_MANAGEMENT_GROUP="plants")
@@ -490,7 +495,8 @@ class TestEachHook:
         of_hooks = {"DEVICE_EVENT_HUBS", "EVENT_SUBSCRIPTIONS"}
         workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text())
         given = workflow["jobs"]["deploy"]["env"]
-        wanted = (choices - of_azd) | of_hooks
+        once = {"RECOVER_VAULT"}
+        wanted = (choices - of_azd - once) | of_hooks
         assert {name for name in given if not name.startswith("AZURE_")} == wanted
         assert all(given[name] == f"${{{{ vars.{name} }}}}" for name in wanted)
         assert set(yaml.safe_load((ROOT / "azure.yaml").read_text())["pipeline"]["variables"]) == wanted
