@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from hubwarden.adapters.azure.redaction import safe_text
 from hubwarden.domain.policy import Policy, PolicyError, check_policy
 from hubwarden.domain.rule import Rule
 from hubwarden.service.ports import Clock
@@ -62,6 +63,11 @@ class PolicyFile:
     def keep(self, policy: Policy) -> None:
         """It is in use now."""
         self.policy = policy
+
+    @property
+    def told(self) -> str:
+        """The problems, fit for the log."""
+        return "\n".join(safe_text(line) for line in self.problems.splitlines())
 
     def _refuse(self, why: str) -> None:
         stays = "the policy file was changed and cannot be used as it is; the last good one stays in use:\n"

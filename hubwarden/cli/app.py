@@ -48,7 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command; its exit code. A command line that is wrong is trouble, for 2 says that there is drift."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     # What it says of the policy file is in our own words already.
-    logging.getLogger("hubwarden.bootstrap").setLevel(logging.CRITICAL)
+    for name in ("hubwarden.bootstrap", "hubwarden.entrances"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return int(app(arguments, standalone_mode=False) or CLEAN)
     except typer.TyperException as error:

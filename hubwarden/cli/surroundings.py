@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hubwarden.bootstrap import Hubwarden, PolicyUnusableError
+from hubwarden.bootstrap import Hubwarden
 from hubwarden.domain.approval import Approver, Via
 from hubwarden.domain.wording import says_nothing
+from hubwarden.entrances.policy import PolicyUnusableError
 from hubwarden.service.approve import NoSuchFindingError, NotAskedError, NotYoursError
 from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
 from hubwarden.service.operate import NotHeldError

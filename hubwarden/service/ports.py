@@ -694,6 +694,37 @@ class StateSchema(Protocol):
         ...
 
 
+class PolicySource(Protocol):
+    """Where the operator's policy comes from."""
+
+    @property
+    def policy(self) -> Policy | None:
+        """The last good one; None where there was none yet."""
+        ...
+
+    @property
+    def problems(self) -> str:
+        """What is wrong with what is there now, line by line; empty where nothing is."""
+        ...
+
+    @property
+    def told(self) -> str:
+        """The problems, fit for the log."""
+        ...
+
+    def look(self, *, first: bool = False) -> Policy | None:
+        """A good policy that is not in use yet, to ``keep``; may be called from any thread.
+
+        Args:
+            first: it is the start: take what is there, whether or not it is new.
+        """
+        ...
+
+    def keep(self, policy: Policy) -> None:
+        """It is in use now."""
+        ...
+
+
 class Clock(Protocol):
     """The time, so that tests can turn it."""
 

@@ -7,7 +7,8 @@ import logging
 from datetime import timedelta
 from typing import Final
 
-from hubwarden.service.messages import Message, queue_of
+from hubwarden.domain.limits import Kill
+from hubwarden.service.messages import Message, RemediateMessage, queue_of
 from hubwarden.service.ports import Ports
 
 
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 
 TRIES: Final = 12
 _LONGEST: Final = timedelta(minutes=15)
+_KILLED: Final = timedelta(minutes=5)
 
 
 async def put_off(
@@ -36,3 +38,9 @@ async def put_off(
 def backoff(attempt: int) -> timedelta:
     """2 s, 4 s, 8 s … up to 15 minutes."""
     return min(_LONGEST, timedelta(seconds=2 << min(attempt, 20)))
+
+
+async def wait_for_resume(ports: Ports, message: RemediateMessage, killed: Kill) -> None:
+    """Keep the work on its queue, as often as it takes: what is approved stays approved, and no try is used up."""
+    log.warning("%s is not touched: the kill switch is on since %s", message.hub, killed.at)
+    await ports.work.send(message, delay=_KILLED)

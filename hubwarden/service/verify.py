@@ -21,11 +21,12 @@ from hubwarden.service.invocation import RULES, told_rules
 from hubwarden.service.ledger import enter, move
 from hubwarden.service.messages import VerifyMessage
 from hubwarden.service.observe import busy, observe
+from hubwarden.service.people import give_to_people
 from hubwarden.service.ports import Ports, Stored
 from hubwarden.service.reconcile import Cause, Look, judge, reconcile
-from hubwarden.service.remediate import doubt, give_to_people
 from hubwarden.service.rollback import changes_of
 from hubwarden.service.snapshots import note_proven, note_unproven
+from hubwarden.service.write import doubt
 
 
 log = logging.getLogger(__name__)

@@ -336,7 +336,7 @@ async def test_without_a_token_no_event_is_lost_and_the_next_one_asks_again(comp
     credential.works = True
     await service.on_event(arm_event(by=OWN.object_id))
     assert len(world.work.letters) == 1
-    assert service._own == Actor(OWN.object_id, OWN.app_id)
+    assert service._events.own == Actor(OWN.object_id, OWN.app_id)
 
 
 def test_the_systems_clock_is_utc():

@@ -18,6 +18,7 @@ from hubwarden.domain.policy import check_policy
 from hubwarden.domain.severity import Severity
 from hubwarden.service import operate
 from hubwarden.service.approve import approve
+from hubwarden.service.claim import _within_limits
 from hubwarden.service.errors import (
     ConflictError,
     DeniedError,
@@ -29,7 +30,6 @@ from hubwarden.service.errors import (
 from hubwarden.service.gate import kill_switch, note_outcome
 from hubwarden.service.messages import RemediateMessage, TurnMessage
 from hubwarden.service.ports import Stored
-from hubwarden.service.remediate import _within_limits
 from hubwarden.service.turns import take, turns
 from tests.unit.fakes import (
     HUB,

@@ -127,7 +127,7 @@ async def test_channels_that_the_file_names_are_made_and_the_old_ones_closed_at_
     running.write(GOOD % "report")
     await running.look()
     assert running.service.ports.channels == {}
-    assert running.service._old_channels == [*made.values()]
+    assert running.service._in_use.old_channels == [*made.values()]
     await running.service.close()
 
 

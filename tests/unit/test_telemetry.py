@@ -133,7 +133,7 @@ def composed(tmp_path, told):
             remediations=world.remediations, safety=world.safety, clock=world.clock, rules=RULES, channels={},
             telemetry=told, state=world.schema,
         )  # fmt: skip
-        service._own = OWN
+        service._events.own = OWN
         return service, world
 
     return make
@@ -592,8 +592,9 @@ def records(told):
             made.append((record, record.getMessage()))
 
     handler, logger = Kept(), logging.getLogger("hubwarden")
-    bootstrap = logging.getLogger("hubwarden.bootstrap")  # the command line, tested here too, makes it quiet
-    levels = {one: one.level for one in (logger, bootstrap)}
+    # the command line, tested here too, makes these two quiet
+    quiet = [logging.getLogger(name) for name in ("hubwarden.bootstrap", "hubwarden.entrances")]
+    levels = {one: one.level for one in (logger, *quiet)}
     carry_fields(told)
     carry_fields(told)
     logger.addHandler(handler)

@@ -132,7 +132,7 @@ async def test_the_service_sends_tickets_where_the_policy_file_says(tmp_path):
     path.write_text(BEFORE + GOOD["github"][0])
     service = Hubwarden({"HUBWARDEN_POLICY": str(path), "AzureWebJobsStorage": "UseDevelopmentStorage=true"})
     assert service.not_ready is None
-    assert isinstance(service._tickets, ForeignTickets)
+    assert isinstance(service.ports.tickets, ForeignTickets)
     with pytest.raises(DeniedError, match="HUBWARDEN_GITHUB_TOKEN"):
-        _ = service._tickets._tracker._secret.value
+        _ = service.ports.tickets._tracker._secret.value
     await service.close()

@@ -15,10 +15,10 @@ from typing import Any
 
 
 class _Composed(importlib.abc.MetaPathFinder):
-    """Waits for the composition root, which calls the use cases by their names."""
+    """Waits for the entrance of messages, which calls the use cases by their names."""
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        if name != "hubwarden.bootstrap":
+        if name != "hubwarden.entrances.messages":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
@@ -34,7 +34,7 @@ class _Composed(importlib.abc.MetaPathFinder):
         return spec
 
 
-def _watch(bootstrap: Any) -> None:
+def _watch(entrance: Any) -> None:
     from tests.points import Path  # not on the path yet when this file is run
 
     hub, _, point = os.environ["DIES_AT"].partition(":")
@@ -54,7 +54,7 @@ def _watch(bootstrap: Any) -> None:
 
         return run
 
-    bootstrap.remediate, bootstrap.verify = watched(bootstrap.remediate), watched(bootstrap.verify)
+    entrance.remediate, entrance.verify = watched(entrance.remediate), watched(entrance.verify)
 
 
 if "DIES_AT" in os.environ:
