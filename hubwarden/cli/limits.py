@@ -74,7 +74,7 @@ async def _kill(around: Surroundings, reason: str, by: str | None) -> int:
             thrown = await operate.kill(service.ports, by=str(decider), reason=why)
         except StorageUnavailableError as error:
             raise CommandError(
-                f"{error}\nit is not certain that writing stops: set the app setting HUBWARDEN_KILL=1 "
+                f"{error}; it is not certain that writing stops: set the app setting HUBWARDEN_KILL=1 "
                 "(docs/emergency.md says how)"
             ) from None
     typer.echo(f"{screen.plain(str(thrown))}: no hub is written until `resume`")

@@ -57,9 +57,13 @@ class Surroundings:
             yield service
         except StaleWriteError:
             raise CommandError("somebody else has just decided or changed it: look again") from None
+        except StorageUnavailableError as error:
+            raise CommandError(
+                f"{error} (can the storage account be reached from here, are you signed in with `az login`, "
+                "and have you the rights on it that docs/command-line.md lists?)"
+            ) from None
         except (
             PolicyUnusableError,
-            StorageUnavailableError,
             NoSuchFindingError,
             NotAskedError,
             NotYoursError,
