@@ -51,7 +51,11 @@ NOTHING_FREE: Final = Free(0, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a deployment does in a month. ``changes`` are writes to one hub that Azure tells of; assumed."""
+    """What a deployment does in a month.
+
+    ``changes`` are writes to one hub that Azure tells of; assumed. ``ready_instances`` are kept of each function that
+    ``warm`` in ``infra/modules/app.bicep`` names.
+    """
 
     hubs: int
     sweep_minutes: int = 15
@@ -59,6 +63,7 @@ class Use:
     quick_alerts: int = 1
     alerts: int = 8
     ready_instances: int = 0
+    warm_functions: int = 2
     private_endpoints: int = 0
     memory_gb: float = 2
 
@@ -122,7 +127,7 @@ def lines(use: Use, prices: Prices = Prices(), free: Free = Free()) -> Iterator[
     yield "Event Grid", operations / 1e6 * prices.event_grid_million
     yield "logs and metrics", _over(use.log_gb, free.log_gb) * prices.log_gb
     yield "alerts", use.quick_alerts * prices.quick_alert + use.alerts * prices.alert
-    ready = use.ready_instances * use.memory_gb * _SECONDS_A_MONTH
+    ready = use.ready_instances * use.warm_functions * use.memory_gb * _SECONDS_A_MONTH
     yield "always-ready instances", ready * prices.ready_gb_second
     yield "private endpoints and DNS zones", use.private_endpoints * (prices.private_endpoint + prices.dns_zone)
 

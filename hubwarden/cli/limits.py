@@ -12,6 +12,7 @@ from hubwarden.cli.refusals import refused
 from hubwarden.cli.running import run, words
 from hubwarden.cli.surroundings import CommandError, Surroundings
 from hubwarden.service import operate
+from hubwarden.service.errors import StorageUnavailableError
 
 
 _Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; people read it wherever something waits.")]
@@ -68,8 +69,14 @@ def reset(context: typer.Context, *, by: ByOption = None) -> None:
 
 async def _kill(around: Surroundings, reason: str, by: str | None) -> int:
     decider, why = around.decider(by), words(reason)
-    async with around.service() as service:
-        thrown = await operate.kill(service.ports, by=str(decider), reason=why)
+    async with around.stopping() as service:
+        try:
+            thrown = await operate.kill(service.ports, by=str(decider), reason=why)
+        except StorageUnavailableError as error:
+            raise CommandError(
+                f"{error}; it is not certain that writing stops: set the app setting HUBWARDEN_KILL=1 "
+                "(docs/emergency.md says how)"
+            ) from None
     typer.echo(f"{screen.plain(str(thrown))}: no hub is written until `resume`")
     return 0
 

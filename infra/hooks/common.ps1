@@ -28,7 +28,7 @@ function Get-Number([string] $name, [int] $default) {
 # Need NAME: the azd environment must have it.
 function Need([string] $name) {
     if (-not (Get-Setting $name)) {
-        Stop-Hook "$name is not set, so nothing was done. It is an output of main.bicep: run 'azd provision' first, or set it."
+        Stop-Hook "$name is not set, so nothing was done. azd sets it (run 'azd provision' first); without azd, export it: docs/deploy.md says how."
     }
 }
 

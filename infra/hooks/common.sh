@@ -15,7 +15,7 @@ stop() {
 # need NAME: the azd environment must have it.
 need() {
     eval "value=\${$1:-}"
-    [ -n "$value" ] || stop "$1 is not set, so nothing was done. It is an output of main.bicep: run 'azd provision' first, or set it."
+    [ -n "$value" ] || stop "$1 is not set, so nothing was done. azd sets it (run 'azd provision' first); without azd, export it: docs/deploy.md says how."
 }
 
 need_az() {

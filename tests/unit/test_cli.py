@@ -549,7 +549,9 @@ def test_storage_that_does_not_answer_is_one_clear_message(desk):
 
     desk.world.findings.find = down
     result = desk.run("show", "f-1")
-    assert (result.exit_code, result.stderr) == (1, "table hubwardenfindings: HTTP 503\n")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert result.stderr.startswith("table hubwardenfindings: HTTP 503 (")
+    assert "`az login`" in result.stderr
 
 
 def test_settings_of_a_file_lie_under_those_of_the_environment(desk, tmp_path):

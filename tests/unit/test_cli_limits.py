@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+from pathlib import Path
+
 import pytest
 
 from hubwarden.cli.app import main
 from hubwarden.domain.finding import State
 from hubwarden.domain.limits import Ledger, Outcome
+from hubwarden.service.errors import StorageUnavailableError
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, TurnMessage
 from hubwarden.service.ports import Stored
 from tests.unit.fakes import hub_id
@@ -44,6 +47,26 @@ def test_kill_and_resume(desk):
     run(desk)
     assert desk.world.state() is State.RESOLVED
     assert "kill switch" not in desk.run("findings").stderr
+
+
+@pytest.mark.parametrize("text", [None, "version: 1\nsubscriptions: [nonsense]\n"])
+def test_kill_asks_for_no_policy_file(desk, text):
+    file = Path(desk.env["HUBWARDEN_POLICY"])
+    file.unlink()
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    assert desk.run("resume").exit_code == 1
+    result = desk.run("kill", "--reason", "odd")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "no hub is written until `resume`" in result.stdout
+
+
+def test_kill_that_cannot_be_stored_names_the_other_way(desk, mocker):
+    mocker.patch.object(desk.world.safety, "save_kill", side_effect=StorageUnavailableError("table x: no answer"))
+    result = desk.run("kill", "--reason", "odd")
+    assert result.exit_code == 1
+    assert "table x: no answer" in result.stderr
+    assert "HUBWARDEN_KILL=1" in result.stderr
 
 
 def test_resume_cannot_undo_an_app_setting(desk):

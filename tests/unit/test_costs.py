@@ -73,3 +73,10 @@ def test_a_sweep_of_a_thousand_hubs_by_hand():
     """2,880 sweeps of 11 s and of 1 s, 90,000 seconds of events, 2 GB each."""
     bill = dict(lines(Use(1000), Prices(gb_second=1), NOTHING_FREE))
     assert bill["work of the functions"] == pytest.approx((2880 * 12 + 90_000) * 2)
+
+
+def test_an_always_ready_instance_is_paid_for_each_function_that_is_kept_warm():
+    text = (PAGE.parents[1] / "infra/modules/app.bicep").read_text(encoding="utf-8")
+    warm = re.search(r"^var warm = \[\n((?:  '.+'\n)+)\]", text, flags=re.MULTILINE)
+    assert warm is not None
+    assert len(warm[1].splitlines()) == Use(1).warm_functions
