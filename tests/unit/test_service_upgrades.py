@@ -12,7 +12,7 @@ from hubwarden import __version__
 from hubwarden.adapters.storage.findings import FINDINGS
 from hubwarden.bootstrap import Hubwarden
 from hubwarden.domain.finding import State
-from hubwarden.service.errors import StateNewerError, StorageUnavailableError
+from hubwarden.service.errors import StateNewerError, StorageRefusedError, StorageUnavailableError
 from hubwarden.service.messages import EvaluateMessage, Queue, SweepMessage
 from hubwarden.service.ports import StateRecord, Stored
 from hubwarden.web.requests import Request
@@ -156,6 +156,20 @@ async def test_after_the_first_message_the_version_costs_no_call(tmp_path):
     await running.service.on_sweep()
     await running.service.on_health()
     assert running.world.schema.asked == 1
+
+
+async def test_a_damaged_record_does_not_pile_up_sweeps(tmp_path):
+    running = Running(tmp_path)
+
+    async def damaged():
+        raise StorageRefusedError("table hubwardensafety: row schema / state is damaged")
+
+    running.world.schema.record = damaged
+    for _ in range(3):
+        await running.service.on_sweep()
+    text = await running.message()
+    assert running.waiting == [(Queue.EVALUATE, text, 300)]
+    assert running.nothing_was_done
 
 
 # --- messages of a newer version
