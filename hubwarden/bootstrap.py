@@ -312,7 +312,7 @@ class Hubwarden:
         """It is time to read back what Event Grid could not deliver. The policy file may be broken meanwhile."""
         with invoked(self.telemetry, "dead_letters", invocation):
             await self._refresh()
-            await read_back(self._dead_letters, route=self._route, audit=self._audit)
+            await read_back(self._dead_letters, route=self._route, audit=self._audit, clock=self._clock)
 
     async def _route(self, event: Mapping[str, Any]) -> None:
         """An event goes the way of its kind, as the event subscriptions send it."""

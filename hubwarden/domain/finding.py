@@ -474,7 +474,7 @@ class Finding:
         return self if deed in self.deeds else replace(self, deeds=(*self.deeds, deed)[-DEEDS_KEPT:])
 
     def began_after(self, at: datetime) -> bool:
-        """Whether a change at that moment may have made the drift: before it was seen, and since it was last gone."""
+        """Whether a change at that moment may have made it: before it was seen, and since it was last gone."""
         return at <= self.seen_at and (self.gone_at is None or at > self.gone_at)
 
     def suspecting(self, actor: Actor, at: datetime) -> Finding:

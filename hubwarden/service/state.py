@@ -73,8 +73,8 @@ class StateGate:
             return self._migrating()
         except StorageRefusedError as error:  # it waits for a person, so nobody asks for one more sweep meanwhile
             return Misfit(
-                f"of which version the stored state is cannot be told: {error}; nothing is judged or written until "
-                "somebody mends that row (docs/upgrade.md)",
+                f"of which version the stored state is cannot be told: {error}; nothing is judged or written "
+                "until somebody mends that row (docs/upgrade.md)",
                 _LATER,
                 passes=False,
             )

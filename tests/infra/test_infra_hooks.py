@@ -29,6 +29,7 @@ TOPIC = (
 )
 THEIRS = f"/subscriptions/{OTHER}/resourceGroups/theirs/providers/Microsoft.EventGrid/systemTopics/theirs"
 HUB = f"/subscriptions/{OTHER}/resourceGroups/Plant/providers/Microsoft.Devices/IotHubs/Press"
+PLANTS = "/providers/Microsoft.Management/managementGroups/plants"
 ROLES = "providers/Microsoft.Authorization/roleDefinitions"
 ENV = {
     "AZURE_SUBSCRIPTION_ID": HOME,
@@ -353,12 +354,12 @@ class TestPredown:
             assignments=[
                 f"/subscriptions/{HOME}/resourcegroups/RG-dev/providers/x/roleAssignments/home",
                 f"/subscriptions/{OTHER}/providers/x/roleAssignments/reader",
-                "/providers/Microsoft.Management/managementGroups/plants/providers/x/roleAssignments/reader",
+                f"{PLANTS}/providers/x/roleAssignments/reader",
             ],
             roles={
                 f"/subscriptions/{OTHER}/{ROLES}/1": f"hubwarden reader {APP} {OTHER}",
                 f"/subscriptions/{OTHER}/{ROLES}/2": "somebody else's",
-                f"/providers/Microsoft.Management/managementGroups/plants/{ROLES}/3": f"hubwarden reader {APP} plants",
+                f"{PLANTS}/{ROLES}/3": f"hubwarden reader {APP} plants",
                 f"/subscriptions/{OTHER}/{ROLES}/4": f"copy of hubwarden reader {APP} {OTHER}",
                 f"/subscriptions/{OTHER}/{ROLES}/5": f"hubwarden reader {APP}2 {OTHER}",
                 f"/subscriptions/{OTHER}/{ROLES}/6": f"hubwarden for those who look after {APP}",
@@ -430,7 +431,7 @@ class TestPredown:
         assert [name.rpartition("/")[2] for name in provisioned.state()["roles"]] == ["2", "3", "4", "5", "6"]
 
     @pytest.mark.parametrize(
-        "wrong", ["hubwarden", "hubwarden-", "a", "' || '", "hubwarden-a b", "prod-hubwarden-a"]
+        "wrong", ["hubwarden", "hubwarden-", "a", "' || '", "hubwarden-a b", "my-hubwarden-a"]
     )
     def test_takes_nothing_but_a_name_of_ours(self, provisioned, wrong):
         code, said = provisioned.run("predown", HUBWARDEN_APP_NAME=wrong)

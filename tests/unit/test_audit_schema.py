@@ -75,7 +75,7 @@ async def undelivered(world):
     """Event Grid could not deliver an event; and something lies there that is none."""
     world.dead_letters.leave([arm_event() | {"deadLetterReason": "MaxDeliveryAttemptsExceeded"}])
     world.dead_letters.leave(b"no events")
-    await read_back(world.dead_letters, route=world.event, audit=world.audit)
+    await read_back(world.dead_letters, route=world.event, audit=world.audit, clock=world.clock)
 
 
 async def life():
