@@ -44,10 +44,12 @@ from hubwarden.domain.census import CensusSettings
 from hubwarden.domain.channels import Notify
 from hubwarden.domain.finding import Actor
 from hubwarden.domain.hub_id import HubId
+from hubwarden.domain.limits import Kill
 from hubwarden.domain.policy import ALL, Policy
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.domain.snapshot import Facet
 from hubwarden.domain.targets import Tickets
+from hubwarden.service import operate
 from hubwarden.service.advice import advice
 from hubwarden.service.bury import bury
 from hubwarden.service.census import census
@@ -105,7 +107,7 @@ from hubwarden.service.route_event import route_event
 from hubwarden.service.snapshots import forget_old
 from hubwarden.service.state import Misfit, StateGate
 from hubwarden.service.sweep import sweep
-from hubwarden.service.telemetry import EVENTS, SWEEPS, Telemetry
+from hubwarden.service.telemetry import EVENTS, FAILURES, SWEEPS, Telemetry
 from hubwarden.service.totals import Totals
 from hubwarden.service.turns import turns
 from hubwarden.service.verify import verify
@@ -374,6 +376,7 @@ class Hubwarden:
         except NewerMessageError as error:
             with invoked(self.telemetry, function_of(queue), invocation):
                 log.error("%s: it comes back later", error)  # noqa: TRY400 - one line says it
+                self.telemetry.count(FAILURES, function=function_of(queue))  # for an alert: it circles till then
                 await self._work.put_back(queue, text, delay=_NOT_READY_FOR)
             return
         except MalformedMessageError as error:
@@ -400,6 +403,8 @@ class Hubwarden:
             await self._do(message)
         except StateNewerError as error:
             self._state.doubt()
+            if not await self._state.misfit():
+                raise  # no newer version is at work: one odd row, which is buried as a damaged one is
             log.error("nothing is done about a message of %s for now: %s", queue, error)  # noqa: TRY400
             await self._work.put_back(queue, text, delay=_NOT_READY_FOR)
 
@@ -483,6 +488,10 @@ class Hubwarden:
     async def misfit(self) -> Misfit | None:
         """Why what is stored is not to be changed by this version, or None."""
         return await self._state.misfit()
+
+    async def kill(self, *, by: str, reason: str) -> Kill:
+        """See operate.kill: for the command line, whatever becomes of the policy file."""
+        return await operate.kill(self._safety, self._audit, self._clock, by=by, reason=reason)
 
     @property
     def ports(self) -> Ports:

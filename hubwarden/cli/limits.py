@@ -69,7 +69,7 @@ def reset(context: typer.Context, *, by: ByOption = None) -> None:
 async def _kill(around: Surroundings, reason: str, by: str | None) -> int:
     decider, why = around.decider(by), words(reason)
     async with around.service() as service:
-        thrown = await operate.kill(service.ports, by=str(decider), reason=why)
+        thrown = await service.kill(by=str(decider), reason=why)
     typer.echo(f"{screen.plain(str(thrown))}: no hub is written until `resume`")
     return 0
 

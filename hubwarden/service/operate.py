@@ -17,7 +17,7 @@ from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.gate import change, kill_switch, standing_of, without_question
 from hubwarden.service.ledger import enter
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, TurnMessage
-from hubwarden.service.ports import Ports, Stored
+from hubwarden.service.ports import AuditTrail, Clock, Ports, SafetyStore, Stored
 
 
 _RACES_RUN: Final = 10
@@ -34,14 +34,15 @@ class NotHeldError(Exception):
     """There is nothing to release or to reset."""
 
 
-async def kill(ports: Ports, *, by: str, reason: str) -> Kill:
+async def kill(safety: SafetyStore, audit: AuditTrail, clock: Clock, *, by: str, reason: str) -> Kill:
     """Stop every write to Azure, automatic or approved, within one message; nothing that waits is lost.
 
-    It comes before its audit line, is done where none can be written, and asks nobody what was there before.
+    It needs no policy file, comes before its audit line, is done where none can be written, and asks nobody what
+    was there before.
     """
-    thrown = Kill(on=True, by=by, at=ports.clock.now(), reason=reason)
-    await ports.safety.stop(thrown)
-    await ports.audit.append("kill", _told_of(thrown))
+    thrown = Kill(on=True, by=by, at=clock.now(), reason=reason)
+    await safety.stop(thrown)
+    await audit.append("kill", _told_of(thrown))
     return thrown
 
 

@@ -101,13 +101,13 @@ async def test_fifty_takers_at_once_get_exactly_ten_slots(account, other):
 async def test_to_stop_asks_nobody_what_was_there(account, safety, damage):
     world = World()
     ports = replace(world.ports, safety=safety)
-    await kill(ports, by="robin", reason="odd")
+    await kill(safety, world.audit, world.clock, by="robin", reason="odd")
     assert (await safety.kill()).value.on
     await resume(ports, by="robin")
     table = account.table("hubwardensafety")
     row = await table.get_entity("safety", "kill")
     await table.update_entity({**row, **damage})
-    await kill(ports, by="robin", reason="odd again")
+    await kill(safety, world.audit, world.clock, by="robin", reason="odd again")
     assert (await safety.kill()).value.reason == "odd again"
     await resume(ports, by="robin")
     assert await kill_switch(ports) is None
