@@ -37,6 +37,7 @@ from hubwarden.adapters.telemetry import make_telemetry
 from hubwarden.adapters.tickets.builtin import BuiltinTickets
 from hubwarden.adapters.tickets.foreign import ForeignTickets
 from hubwarden.adapters.tickets.make import make_tickets
+from hubwarden.domain.limits import Kill
 from hubwarden.domain.policy import Policy
 from hubwarden.domain.rule import Remediator, Rule
 from hubwarden.entrances.approvals import Approvals
@@ -45,6 +46,7 @@ from hubwarden.entrances.health import Health
 from hubwarden.entrances.messages import Messages
 from hubwarden.entrances.policy import PolicyInUse
 from hubwarden.entrances.sweep import Sweeps
+from hubwarden.service import operate
 from hubwarden.service.ports import (
     AuditReader,
     AuditTrail,
@@ -227,6 +229,10 @@ class Hubwarden:
     async def misfit(self) -> Misfit | None:
         """Why what is stored is not to be changed by this version, or None."""
         return await self._state.misfit()
+
+    async def kill(self, *, by: str, reason: str) -> Kill:
+        """See operate.kill: for the command line, whatever becomes of the policy file."""
+        return await operate.kill(self._safety, self._audit, self._clock, by=by, reason=reason)
 
     @property
     def ports(self) -> Ports:

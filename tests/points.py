@@ -27,7 +27,7 @@ EFFECTS: Final = {
     "tickets": ("open", "close"),
     "remediations": ("keep", "forget"),
     "outbox": ("add", "save", "remove"),
-    "safety": ("save_kill", "save_ledger"),
+    "safety": ("save_kill", "stop", "save_ledger"),
 }
 """What of each port leaves something behind."""
 

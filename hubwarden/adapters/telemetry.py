@@ -10,7 +10,7 @@ import logging
 import sys
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,7 @@ from hubwarden.service.telemetry import METRICS, SILENT, Kind, Metric, Telemetry
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Counter, Histogram, MeterProvider, Observation
-    from opentelemetry.trace import TracerProvider
+    from opentelemetry.trace import Span, TracerProvider
 
 _SCOPE: Final = "hubwarden"
 _SWITCHES: Final = ("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", "PYTHON_ENABLE_OPENTELEMETRY")
@@ -66,11 +66,13 @@ class OpenTelemetry:
 
     def count(self, metric: Metric, **attributes: str) -> None:
         """See Telemetry."""
-        self._counters[metric].add(1, attributes)
+        with suppress(Exception):
+            self._counters[metric].add(1, attributes)
 
     def measure(self, metric: Metric, value: float, **attributes: str) -> None:
         """See Telemetry."""
-        self._histograms[metric].record(value, attributes)
+        with suppress(Exception):
+            self._histograms[metric].record(value, attributes)
 
     def lowest(self, metric: Metric, value: float, **attributes: str) -> None:
         """See Telemetry."""
@@ -84,24 +86,38 @@ class OpenTelemetry:
     def span(
         self, name: str, attributes: Mapping[str, str], *, parent: str | None = None, queued: bool = False
     ) -> Iterator[None]:
-        """See Telemetry. An exception leaves its class in the span: its text and its frames can hold anything."""
+        """See Telemetry. An exception leaves its class in the span: its text and its frames can hold anything.
+
+        What goes wrong in who collects spans is nobody's business here: the SDK lets a processor's exceptions
+        through, and work that is done would be done again.
+        """
+        from opentelemetry import trace  # noqa: PLC0415 - cold start
+
+        span: Span = trace.INVALID_SPAN
+        with suppress(Exception):
+            span = self._started(name, attributes, parent, queued=queued)
+        with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            try:
+                yield
+            except BaseException as error:
+                span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+                raise
+            finally:
+                with suppress(Exception):
+                    span.end()
+
+    def _started(self, name: str, attributes: Mapping[str, str], parent: str | None, *, queued: bool) -> Span:
         from opentelemetry import trace  # noqa: PLC0415 - cold start
 
         caller = trace.get_current_span().get_span_context()
         context = _context_of(parent)
-        span = self._tracer.start_span(
+        return self._tracer.start_span(
             name,
             context=context,
             kind=trace.SpanKind.CONSUMER if queued else trace.SpanKind.INTERNAL,
             attributes=dict(attributes),
             links=[trace.Link(caller)] if context is not None and caller.is_valid else [],
         )
-        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-            try:
-                yield
-            except BaseException as error:
-                span.set_status(trace.StatusCode.ERROR, type(error).__name__)
-                raise
 
     def mark(self, name: str, value: str) -> None:
         """See Telemetry."""

@@ -71,7 +71,7 @@ async def _kill(around: Surroundings, reason: str, by: str | None) -> int:
     decider, why = around.decider(by), words(reason)
     async with around.stopping() as service:
         try:
-            thrown = await operate.kill(service.ports, by=str(decider), reason=why)
+            thrown = await service.kill(by=str(decider), reason=why)
         except StorageUnavailableError as error:
             raise CommandError(
                 f"{error}; it is not certain that writing stops: set the app setting HUBWARDEN_KILL=1 "

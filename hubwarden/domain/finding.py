@@ -473,6 +473,17 @@ class Finding:
         deed = Deed(actor, at)
         return self if deed in self.deeds else replace(self, deeds=(*self.deeds, deed)[-DEEDS_KEPT:])
 
+    def began_after(self, at: datetime) -> bool:
+        """Whether a change at that moment may have made it: before it was seen, and since it was last gone."""
+        return at <= self.seen_at and (self.gone_at is None or at > self.gone_at)
+
+    def suspecting(self, actor: Actor, at: datetime) -> Finding:
+        """The finding with one more who may have made it drift, where somebody else is named already.
+
+        Events come in any order: who is named first need not be who did it.
+        """
+        return self.blaming(actor, at) if self.began_after(at) and actor not in self.changers else self
+
     def fixed_at(self, at: datetime) -> Finding:
         """The finding with an automatic fix that began at that moment; told again it counts once."""
         return self if at in self.fixes else replace(self, fixes=(*self.fixes, at)[-FIXES_KEPT:])

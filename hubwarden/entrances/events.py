@@ -66,7 +66,7 @@ class Events:
         """It is time to read back what Event Grid could not deliver."""
         with invoked(self.telemetry, "dead_letters", invocation):
             await self.in_use.refresh()
-            await read_back(self.dead_letters, route=self._route, audit=self.audit)
+            await read_back(self.dead_letters, route=self._route, audit=self.audit, clock=self.clock)
 
     async def _route(self, event: Mapping[str, Any]) -> None:
         """An event goes the way of its kind, as the event subscriptions send it."""

@@ -35,7 +35,7 @@ from hubwarden.service.ports import AuditTrail, Graveyard, Ports, WorkQueue
 from hubwarden.service.remediate import remediate
 from hubwarden.service.state import StateGate
 from hubwarden.service.sweep import sweep
-from hubwarden.service.telemetry import Telemetry
+from hubwarden.service.telemetry import FAILURES, Telemetry
 from hubwarden.service.turns import turns
 from hubwarden.service.verify import verify
 
@@ -66,6 +66,7 @@ class Messages:
         except NewerMessageError as error:
             with invoked(self.telemetry, function_of(queue), invocation):
                 log.error("%s: it comes back later", error)  # noqa: TRY400 - one line says it
+                self.telemetry.count(FAILURES, function=function_of(queue))  # for an alert: it circles till then
                 await self.work.put_back(queue, text, delay=_NOT_READY_FOR)
             return
         except MalformedMessageError as error:
@@ -97,6 +98,8 @@ class Messages:
             await _do(self.in_use.ports, message)
         except StateNewerError as error:
             self.state.doubt()
+            if not await self.state.misfit():
+                raise  # no newer version is at work: one odd row, which is buried as a damaged one is
             log.error("nothing is done about a message of %s for now: %s", queue, error)  # noqa: TRY400
             await self.work.put_back(queue, text, delay=_NOT_READY_FOR)
 

@@ -8,11 +8,12 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from hubwarden.domain.jsons import Json
 from hubwarden.service.errors import StaleWriteError, StorageRefusedError, StorageUnavailableError
-from hubwarden.service.ports import AuditTrail, DeadLetter, DeadLetters
+from hubwarden.service.ports import AuditTrail, Clock, DeadLetter, DeadLetters
 
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,12 @@ LETTERS: Final = 200
 EVENTS: Final = 2_000
 """After so many events a run begins no other letter: a function has its time."""
 LARGEST: Final = 32 * 1024 * 1024
+MANY: Final = 10_000
+"""More events in one letter take longer than a function has: it would be begun again for ever."""
+TIME: Final = timedelta(minutes=4)
+"""After so long a run begins no other letter: one change can concern every hub of a subscription."""
+PATIENCE: Final = timedelta(hours=6)
+"""A letter that was left for the next run so often is set aside: it stands before younger ones."""
 _REASONS_TOLD: Final = 10
 
 type Route = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -32,6 +39,7 @@ type Route = Callable[[Mapping[str, Any]], Awaitable[None]]
 class ReadBack:
     """What came of one run. ``more`` says that letters are left for the next."""
 
+    began: datetime
     letters: int = 0
     events: int = 0
     set_aside: int = 0
@@ -40,7 +48,7 @@ class ReadBack:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-async def read_back(letters: DeadLetters, *, route: Route, audit: AuditTrail) -> ReadBack:
+async def read_back(letters: DeadLetters, *, route: Route, audit: AuditTrail, clock: Clock) -> ReadBack:
     """Route every event of the letters that wait, oldest first, and remove each letter once its events are queued.
 
     Who dies in between leaves a letter that is read again: its events come twice, which is harmless. What cannot
@@ -50,14 +58,15 @@ async def read_back(letters: DeadLetters, *, route: Route, audit: AuditTrail) ->
         letters: where Event Grid leaves what it could not deliver.
         route: what a live event goes through.
         audit: gets one line for each letter.
+        clock: the time.
 
     Raises:
         StorageUnavailableError: what was not read by then is still there for the next run.
     """
-    done = ReadBack()
+    done = ReadBack(clock.now())
     waiting = await letters.waiting(LETTERS + 1)
     for letter in waiting[:LETTERS]:
-        if done.events >= EVENTS:
+        if done.events >= EVENTS or clock.now() - done.began >= TIME:
             done.more = True
             break
         await _one(letters, letter, route, audit, done)
@@ -81,9 +90,11 @@ async def _one(letters: DeadLetters, letter: DeadLetter, route: Route, audit: Au
             await route(event)
             reasons[_reason(event)] += 1
     except (StaleWriteError, StorageRefusedError) as error:  # as for a live event, which would come again
-        log.warning("the dead letter %s is left for the next run: %s", letter.name, error)
-        done.put_off += 1
-        return
+        if done.began - letter.at < PATIENCE:
+            log.warning("the dead letter %s is left for the next run: %s", letter.name, error)
+            done.put_off += 1
+            return
+        wrong = f"it could not be routed for hours: {error}"
     except StorageUnavailableError:
         raise
     except Exception as error:
@@ -106,7 +117,10 @@ async def _content(letters: DeadLetters, letter: DeadLetter) -> tuple[list[Mappi
     if letter.size > LARGEST:
         return [], f"it has {letter.size} bytes, more than {LARGEST}"
     content = await letters.read(letter)
-    return None if content is None else parse(content)
+    if content is None:
+        return None
+    events, wrong = parse(content)
+    return (events, wrong) if len(events) <= MANY else ([], f"it has {len(events)} events, more than {MANY}")
 
 
 def parse(content: bytes) -> tuple[list[Mapping[str, Any]], str | None]:

@@ -267,13 +267,18 @@ async def _blame(ports: Ports, message: EvaluateMessage) -> None:
         return
     for stored in await ports.findings.of_hub(message.hub_id):
         finding = stored.value
-        late = finding.state is not State.RESOLVED and finding.actor is None and finding.rollback is None
-        if late and at <= finding.seen_at and (finding.gone_at is None or at > finding.gone_at):
-            blamed = told_who(replace(finding, actor=actor, changed_at=at).blaming(actor, at), finding)
-            with suppress(StaleWriteError):  # whoever wrote it has looked again
-                saved = Stored(blamed, await ports.findings.save(blamed, stored.etag))
-                detected(ports, blamed, at)
-                await settle_ticket(ports, saved, news=True)
+        late = finding.state is not State.RESOLVED and finding.rollback is None and finding.began_after(at)
+        if not late or finding.actor is not None:
+            blamed = finding.suspecting(actor, at) if late else finding
+            if blamed != finding:
+                with suppress(StaleWriteError):
+                    await ports.findings.save(blamed, stored.etag)
+            continue
+        blamed = told_who(replace(finding, actor=actor, changed_at=at).blaming(actor, at), finding)
+        with suppress(StaleWriteError):  # whoever wrote it has looked again
+            saved = Stored(blamed, await ports.findings.save(blamed, stored.etag))
+            detected(ports, blamed, at)
+            await settle_ticket(ports, saved, news=True)
 
 
 async def _report_overwritten(ports: Ports, record: HubRecord, written_at: datetime) -> None:

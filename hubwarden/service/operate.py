@@ -17,7 +17,7 @@ from hubwarden.service.errors import StaleWriteError
 from hubwarden.service.gate import change, kill_switch, standing_of, without_question
 from hubwarden.service.ledger import enter
 from hubwarden.service.messages import EvaluateMessage, RemediateMessage, TurnMessage
-from hubwarden.service.ports import Ports, Stored
+from hubwarden.service.ports import AuditTrail, Clock, Ports, SafetyStore, Stored
 
 
 _RACES_RUN: Final = 10
@@ -34,9 +34,16 @@ class NotHeldError(Exception):
     """There is nothing to release or to reset."""
 
 
-async def kill(ports: Ports, *, by: str, reason: str) -> Kill:
-    """Stop every write to Azure, automatic or approved, within one message; nothing that waits is lost."""
-    return await _throw(ports, Kill(on=True, by=by, at=ports.clock.now(), reason=reason))
+async def kill(safety: SafetyStore, audit: AuditTrail, clock: Clock, *, by: str, reason: str) -> Kill:
+    """Stop every write to Azure, automatic or approved, within one message; nothing that waits is lost.
+
+    It needs no policy file, comes before its audit line, is done where none can be written, and asks nobody what
+    was there before.
+    """
+    thrown = Kill(on=True, by=by, at=clock.now(), reason=reason)
+    await safety.stop(thrown)
+    await audit.append("kill", _told_of(thrown))
+    return thrown
 
 
 async def resume(ports: Ports, *, by: str) -> int:
@@ -52,7 +59,7 @@ async def resume(ports: Ports, *, by: str) -> int:
         raise NotHeldError(
             "the app setting HUBWARDEN_KILL still stops every write: take it away first; nothing was changed"
         )
-    await _throw(ports, Kill(on=False, by=by, at=ports.clock.now(), reason="resumed"))
+    await _go_on(ports, Kill(on=False, by=by, at=ports.clock.now(), reason="resumed"))
     hubs = {finding.hub async for finding in ports.findings.everything() if finding.state is State.APPROVED}
     for hub in sorted(hubs):
         await ports.work.send(RemediateMessage(hub=hub.path))
@@ -166,19 +173,19 @@ async def _forget_fixes(ports: Ports, hub: HubId, rule_id: str) -> None:
             await ports.findings.save(replace(stored.value, fixes=()), stored.etag)
 
 
-async def _throw(ports: Ports, kill: Kill) -> Kill:
-    """To stop comes before its audit line, and is done where none can be written; to go on comes after it."""
-    line: JsonObject = {"on": kill.on, "by": kill.by, "reason": kill.reason}
-    if not kill.on:
-        await ports.audit.append("kill", line)
+async def _go_on(ports: Ports, off: Kill) -> None:
+    """Only after its audit line, and over no word to stop that was never read."""
+    await ports.audit.append("kill", _told_of(off))
     for _ in range(_RACES_RUN):
         stored = await ports.safety.kill()
         with suppress(StaleWriteError):
-            await ports.safety.save_kill(kill, stored.etag if stored else None)
-            if kill.on:
-                await ports.audit.append("kill", line)
-            return kill
+            await ports.safety.save_kill(off, stored.etag if stored else None)
+            return
     raise StaleWriteError("the kill switch keeps changing under our hands")
+
+
+def _told_of(kill: Kill) -> JsonObject:
+    return {"on": kill.on, "by": kill.by, "reason": kill.reason}
 
 
 async def _next_turn(ports: Ports) -> None:

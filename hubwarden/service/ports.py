@@ -633,6 +633,10 @@ class SafetyStore(Protocol):
         """Write as FindingStore.save does."""
         ...
 
+    async def stop(self, kill: Kill) -> None:
+        """Write it whatever is there: damaged, or of a newer version, it could not be read first."""
+        ...
+
     async def ledger(self) -> Stored[Ledger] | None:
         """What was done lately; None where nothing was."""
         ...

@@ -281,6 +281,8 @@ def _informed(finding: Finding, cause: Cause, before: Finding | None = None) -> 
     if cause.actor is not None and (finding.state is State.OPEN or another or late):
         finding = replace(finding, actor=cause.actor, changed_at=cause.changed_at)
         finding = finding.blaming(cause.actor, cause.changed_at or finding.last_seen)
+    elif cause.actor is not None and cause.changed_at is not None:
+        finding = finding.suspecting(cause.actor, cause.changed_at)
     obstacle = finding.obstacle
     if obstacle and not obstacle.final and cause.changed_at and cause.changed_at > obstacle.since:
         finding = replace(finding, obstacle=None)

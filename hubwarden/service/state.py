@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from hubwarden import __version__
-from hubwarden.service.errors import StaleWriteError, StorageUnavailableError
+from hubwarden.service.errors import StaleWriteError, StorageRefusedError, StorageUnavailableError
 from hubwarden.service.ports import Clock, StateRecord, StateSchema, Stored
 
 
@@ -71,6 +71,13 @@ class StateGate:
             return await self._migrate(found) if isinstance(found, Stored) else found
         except StaleWriteError:
             return self._migrating()
+        except StorageRefusedError as error:  # it waits for a person, so nobody asks for one more sweep meanwhile
+            return Misfit(
+                f"of which version the stored state is cannot be told: {error}; nothing is judged or written "
+                "until somebody mends that row (docs/upgrade.md)",
+                _LATER,
+                passes=False,
+            )
         except StorageUnavailableError as error:
             return Misfit(
                 f"of which version the stored state is cannot be read, or not be changed: {error}", _SOON

@@ -13,6 +13,9 @@ Need 'HUBWARDEN_IDENTITY_PRINCIPAL_ID'
 Need-Az
 
 $app = $env:HUBWARDEN_APP_NAME
+if ($app -cnotmatch '^hubwarden-[a-z0-9]+$') {
+    Stop-Hook "HUBWARDEN_APP_NAME is '$app', which is no name that main.bicep gives, so nothing was done."
+}
 $left = [Collections.Generic.List[string]]::new()
 
 function Remove-Events([string] $id) {
@@ -83,6 +86,11 @@ function Remove-Group([string] $id) {
 # What lies in the service's own resource group goes with it, and the app needs it as long as it runs.
 $own = "/subscriptions/$env:AZURE_SUBSCRIPTION_ID/resourceGroups/$env:AZURE_RESOURCE_GROUP/".ToLowerInvariant()
 
+# What a management group gives is listed in each subscription below it too, and is not taken back with one.
+function Test-Meant([string] $scope, [string] $id) {
+    return -not $alone -or "$id/".ToLowerInvariant().StartsWith("$scope/".ToLowerInvariant())
+}
+
 # Remove-Roles SCOPE LIST: LIST are the arguments that list the assignments there.
 function Remove-Roles([string] $scope, [string[]] $list) {
     $assignments = @(az role assignment list --assignee $env:HUBWARDEN_IDENTITY_PRINCIPAL_ID @list --query "[].id" --output tsv)
@@ -91,7 +99,7 @@ function Remove-Roles([string] $scope, [string[]] $list) {
         return
     }
     foreach ($id in $assignments) {
-        if ($id.ToLowerInvariant().StartsWith($own)) {
+        if ($id.ToLowerInvariant().StartsWith($own) -or -not (Test-Meant $scope $id)) {
             continue
         }
         az role assignment delete --ids $id --output none
@@ -104,12 +112,16 @@ function Remove-Roles([string] $scope, [string[]] $list) {
     # Windows' az is a batch file, which cuts an address at its &: so the filter is handed over apart from it.
     $roles = @(az rest --method get --url "$scope/providers/Microsoft.Authorization/roleDefinitions" `
             --url-parameters 'api-version=2022-04-01' '$filter=atScopeAndBelow()' `
-            --query "value[?contains(properties.roleName, '$app')].id" --output tsv)
+            --query "value[?starts_with(properties.roleName, 'hubwarden ') && contains(properties.roleName, ' $app ')].[id, properties.assignableScopes[0]]" --output tsv)
     if ($LASTEXITCODE) {
         $left.Add("custom roles in ${scope}: they could not be listed")
         return
     }
-    foreach ($id in $roles) {
+    foreach ($line in $roles) {
+        $id, $assignable = $line.Split("`t")
+        if (-not (Test-Meant $scope $assignable)) {
+            continue
+        }
         az rest --method delete --url "${id}?api-version=2022-04-01" --output none
         if ($LASTEXITCODE) {
             $left.Add("the custom role $id")
@@ -119,7 +131,8 @@ function Remove-Roles([string] $scope, [string[]] $list) {
     }
 }
 
-if ($args.Count) {
+$alone = [bool]$args.Count
+if ($alone) {
     $ids = @($args)
     $hubs = @()
 }

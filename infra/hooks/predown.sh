@@ -3,7 +3,7 @@
 # subscription that was watched, and in the management group where there was one:
 #   - event subscriptions named HUBWARDEN_APP_NAME, the system topics 'evgt-…HUBWARDEN_APP_NAME' that nobody else
 #     uses, and the resource group 'rg-HUBWARDEN_APP_NAME-events';
-#   - role assignments of the app's identity, and the custom roles whose names hold HUBWARDEN_APP_NAME.
+#   - role assignments of the app's identity, and the custom roles 'hubwarden … HUBWARDEN_APP_NAME …' of the templates.
 # With ids of subscriptions as arguments it does so in these alone: for one that was taken out of the policy file, as no
 # deployment takes away what it does not name. `eval "$(azd env get-values | sed 's/^/export /')"` gives it what it reads.
 #
@@ -24,6 +24,9 @@ need HUBWARDEN_IDENTITY_PRINCIPAL_ID
 need_az
 
 app=$HUBWARDEN_APP_NAME
+case ${app#hubwarden-} in
+    "$app" | '' | *[!a-z0-9]*) stop "HUBWARDEN_APP_NAME is '$app', which is no name that main.bicep gives, so nothing was done." ;;
+esac
 left=
 scratch=$(umask 077 && mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -96,6 +99,15 @@ group_of() {
 # What lies in the service's own resource group goes with it, and the app needs it as long as it runs.
 home="/subscriptions/$AZURE_SUBSCRIPTION_ID/resourceGroups/$AZURE_RESOURCE_GROUP/"
 
+# meant ID: what a management group gives is listed in each subscription below it too, and is not taken back with one.
+meant() {
+    [ -n "$alone" ] || return 0
+    case "$(lower "$1")/" in
+        "$(lower "$scope")"/*) return 0 ;;
+    esac
+    return 1
+}
+
 # roles_of SCOPE LIST…: LIST are the arguments that list the assignments there.
 roles_of() {
     scope=$1
@@ -108,6 +120,7 @@ roles_of() {
         case $(lower "$id") in
             "$(lower "$home")"*) continue ;;
         esac
+        meant "$id" || continue
         az role assignment delete --ids "$id" --output none </dev/null || {
             failed "the role assignment $id"
             continue
@@ -117,11 +130,12 @@ roles_of() {
     # shellcheck disable=SC2016 # the filter is named so
     az rest --method get --url "$scope/providers/Microsoft.Authorization/roleDefinitions" \
         --url-parameters 'api-version=2022-04-01' '$filter=atScopeAndBelow()' \
-        --query "value[?contains(properties.roleName, '$app')].id" --output tsv >"$scratch/roles" || {
+        --query "value[?starts_with(properties.roleName, 'hubwarden ') && contains(properties.roleName, ' $app ')].[id, properties.assignableScopes[0]]" --output tsv >"$scratch/roles" || {
         failed "custom roles in $scope: they could not be listed"
         return
     }
-    while read -r id; do
+    while IFS='	' read -r id assignable; do
+        meant "$assignable" || continue
         az rest --method delete --url "$id?api-version=2022-04-01" --output none </dev/null || {
             failed "the custom role $id"
             continue
@@ -131,9 +145,11 @@ roles_of() {
 }
 
 if [ "$#" -gt 0 ]; then
+    alone=yes
     ids=$*
     hubs=
 else
+    alone=
     ids="$AZURE_SUBSCRIPTION_ID ${HUBWARDEN_SUBSCRIPTIONS:-} ${EVENT_SUBSCRIPTIONS:-} ${HUBWARDEN_ROLE_SUBSCRIPTIONS:-}"
     hubs=${DEVICE_EVENT_HUBS:-}
 fi

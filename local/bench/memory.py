@@ -256,6 +256,12 @@ class MemorySafety:
         self._meter.count()
         return self._kill.write("", kill, etag)
 
+    async def stop(self, kill: Kill) -> None:
+        """See SafetyStore."""
+        self._meter.count()
+        stored = self._kill.get("")
+        self._kill.write("", kill, stored.etag if stored else None)
+
     async def ledger(self) -> Stored[Ledger] | None:
         """See SafetyStore."""
         self._meter.count()

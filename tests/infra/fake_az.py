@@ -111,7 +111,11 @@ def _group_delete(state: State, given: Options) -> str:
 
 
 def _assignments(state: State, given: Options) -> str:
-    scope = given.get("--scope") or f"/subscriptions/{given['--subscription']}/"
+    """Of a subscription, those above it too.
+
+    https://learn.microsoft.com/rest/api/authorization/role-assignments/list-for-subscription
+    """
+    scope = given.get("--scope") or (f"/subscriptions/{given['--subscription']}/", "/providers/")
     return "".join(f"{id_}\n" for id_ in state["assignments"] if id_.startswith(scope))
 
 
@@ -130,8 +134,17 @@ def _rest(state: State, given: Options) -> str:
         return ""
     if "/vaults/" in url:
         return "".join(f"{name}\n" for name in state["secrets"] if f"'{name}'" in given["--query"])
-    app = re.search(r"contains\(properties.roleName, '([^']+)'\)", given["--query"])[1]
-    return "".join(f"{id_}\n" for id_, name in state["roles"].items() if id_.startswith(url) and app in name)
+    start, middle = re.fullmatch(
+        r"value\[\?starts_with\(properties.roleName, '([^']+)'\) && contains\(properties.roleName, '([^']+)'\)\]"
+        r"\.\[id, properties.assignableScopes\[0\]\]",
+        given["--query"],
+    ).groups()
+    seen = (url, "/providers/Microsoft.Management/")  # what a management group has is seen below it too
+    return _tsv([
+        [id_, id_.partition("/providers/Microsoft.Authorization/")[0]]
+        for id_, name in state["roles"].items()
+        if id_.startswith(seen) and name.startswith(start) and middle in name
+    ])  # fmt: skip
 
 
 def _deploy(state: State, given: Options) -> str:

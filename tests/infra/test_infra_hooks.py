@@ -29,6 +29,7 @@ TOPIC = (
 )
 THEIRS = f"/subscriptions/{OTHER}/resourceGroups/theirs/providers/Microsoft.EventGrid/systemTopics/theirs"
 HUB = f"/subscriptions/{OTHER}/resourceGroups/Plant/providers/Microsoft.Devices/IotHubs/Press"
+PLANTS = "/providers/Microsoft.Management/managementGroups/plants"
 ROLES = "providers/Microsoft.Authorization/roleDefinitions"
 ENV = {
     "AZURE_SUBSCRIPTION_ID": HOME,
@@ -382,12 +383,15 @@ class TestPredown:
             assignments=[
                 f"/subscriptions/{HOME}/resourcegroups/RG-dev/providers/x/roleAssignments/home",
                 f"/subscriptions/{OTHER}/providers/x/roleAssignments/reader",
-                "/providers/Microsoft.Management/managementGroups/plants/providers/x/roleAssignments/reader",
+                f"{PLANTS}/providers/x/roleAssignments/reader",
             ],
             roles={
                 f"/subscriptions/{OTHER}/{ROLES}/1": f"hubwarden reader {APP} {OTHER}",
                 f"/subscriptions/{OTHER}/{ROLES}/2": "somebody else's",
-                f"/providers/Microsoft.Management/managementGroups/plants/{ROLES}/3": f"hubwarden reader {APP}",
+                f"{PLANTS}/{ROLES}/3": f"hubwarden reader {APP} plants",
+                f"/subscriptions/{OTHER}/{ROLES}/4": f"copy of hubwarden reader {APP} {OTHER}",
+                f"/subscriptions/{OTHER}/{ROLES}/5": f"hubwarden reader {APP}2 {OTHER}",
+                f"/subscriptions/{OTHER}/{ROLES}/6": f"hubwarden for those who look after {APP}",
             },
         )
         return azd
@@ -399,7 +403,7 @@ class TestPredown:
         assert [(topic["id"], topic["events"]) for topic in state["topics"]] == [(THEIRS, ["y"])]
         assert state["groups"] == [[OTHER, "theirs"]]
         assert [assignment.rpartition("/")[2] for assignment in state["assignments"]] == ["home"]
-        assert list(state["roles"].values()) == ["somebody else's"]
+        assert [name.rpartition("/")[2] for name in state["roles"]] == ["2", "4", "5", "6"]
 
     def test_twice_finds_nothing_more_to_do(self, provisioned):
         provisioned.run("predown", HUBWARDEN_MANAGEMENT_GROUP="plants")
@@ -453,9 +457,15 @@ class TestPredown:
         calls = provisioned.state()["calls"]
         assert not [call for call in calls if HOME in " ".join(call)]
         assert [one for one in before["assignments"] if OTHER not in one] == provisioned.state()["assignments"]
-        assert [name for name in provisioned.state()["roles"] if OTHER in name] == [
-            f"/subscriptions/{OTHER}/{ROLES}/2"
-        ]
+        assert [name.rpartition("/")[2] for name in provisioned.state()["roles"]] == ["2", "3", "4", "5", "6"]
+
+    @pytest.mark.parametrize(
+        "wrong", ["hubwarden", "hubwarden-", "a", "' || '", "hubwarden-a b", "my-hubwarden-a"]
+    )
+    def test_takes_nothing_but_a_name_of_ours(self, provisioned, wrong):
+        code, said = provisioned.run("predown", HUBWARDEN_APP_NAME=wrong)
+        assert (code, "which is no name that main.bicep gives" in said) == (1, True)
+        assert not [command for command in provisioned.commands() if "delete" in command or "list" in command]
 
     def test_without_anything_provisioned_there_is_nothing_to_do(self, azd):
         assert azd.run("predown", HUBWARDEN_APP_NAME=None)[0] == 0

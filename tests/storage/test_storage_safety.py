@@ -18,6 +18,7 @@ from hubwarden.domain.limits import Asked, Kill, Ledger, Outcome, Released, Slot
 from hubwarden.domain.severity import Severity
 from hubwarden.service.errors import StaleWriteError, StorageRefusedError, StorageUnavailableError
 from hubwarden.service.gate import kill_switch, open_gate
+from hubwarden.service.operate import kill, resume
 from hubwarden.service.ports import HubRecord
 from hubwarden.service.turns import take
 from tests.unit.fakes import FakeWork, World, hub_id
@@ -94,6 +95,22 @@ async def test_fifty_takers_at_once_get_exactly_ten_slots(account, other):
     assert ledger.next_turn is not None
     assert isinstance(world.work, FakeWork)
     assert world.work.sent, "who is refused has a turn sent"
+
+
+@pytest.mark.parametrize("damage", [{"Doc": "{"}, {"Schema": 99}], ids=["damaged", "of a newer version"])
+async def test_to_stop_asks_nobody_what_was_there(account, safety, damage):
+    world = World()
+    ports = replace(world.ports, safety=safety)
+    await kill(safety, world.audit, world.clock, by="robin", reason="odd")
+    assert (await safety.kill()).value.on
+    await resume(ports, by="robin")
+    table = account.table("hubwardensafety")
+    row = await table.get_entity("safety", "kill")
+    await table.update_entity({**row, **damage})
+    await kill(safety, world.audit, world.clock, by="robin", reason="odd again")
+    assert (await safety.kill()).value.reason == "odd again"
+    await resume(ports, by="robin")
+    assert await kill_switch(ports) is None
 
 
 async def test_a_damaged_row_stops_writes(account, safety):

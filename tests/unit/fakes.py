@@ -475,6 +475,12 @@ class FakeSafety(_Rows):
         return self._write("kill", kill, etag)
 
     @gated
+    async def stop(self, kill):
+        self._check()
+        stored = self.rows.get("kill")
+        return self._write("kill", kill, stored.etag if stored else None)
+
+    @gated
     async def ledger(self):
         self._check()
         return self.rows.get("ledger")

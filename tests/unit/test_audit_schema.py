@@ -48,7 +48,7 @@ async def limited(world):
     """The switch is thrown, the breaker reset, and a question answered."""
     asked = {"tls-minimum": Asked("tls-minimum", HUB, world.clock.now(), 8, 10)}
     await change(world.ports, lambda ledger: replace(ledger, tripped="too many failed", asked=asked))
-    await operate.kill(world.ports, by="robin", reason="something is odd")
+    await operate.kill(world.safety, world.audit, world.clock, by="robin", reason="something is odd")
     await operate.resume(world.ports, by="robin")
     await operate.reset_breaker(world.ports, by="robin")
     await operate.release_rule(world.ports, "tls-minimum", by="robin")
@@ -75,7 +75,7 @@ async def undelivered(world):
     """Event Grid could not deliver an event; and something lies there that is none."""
     world.dead_letters.leave([arm_event() | {"deadLetterReason": "MaxDeliveryAttemptsExceeded"}])
     world.dead_letters.leave(b"no events")
-    await read_back(world.dead_letters, route=world.event, audit=world.audit)
+    await read_back(world.dead_letters, route=world.event, audit=world.audit, clock=world.clock)
 
 
 async def life():

@@ -661,6 +661,13 @@ def test_a_command_line_of_another_version_changes_nothing(desk, command, newest
     assert before == (desk.world.findings.rows, desk.world.work.letters, desk.world.audit.lines)
 
 
+def test_to_kill_works_without_a_policy_file(desk):
+    desk.env["HUBWARDEN_POLICY"] = "no-such-file.yaml"
+    assert "cannot be read" in desk.run("resume", "--by", "robin").stderr
+    assert desk.run("kill", "--reason", "odd", "--by", "robin").exit_code == 0
+    assert desk.world.safety.rows["kill"].value.on
+
+
 def test_to_kill_works_whatever_the_version(desk):
     desk.world.schema.rows["state"] = Stored(StateRecord(2, "9.9.9", START), "etag")
     assert desk.run("kill", "--reason", "odd", "--by", "robin").exit_code == 0

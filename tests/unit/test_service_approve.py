@@ -364,6 +364,23 @@ async def test_a_change_of_something_else_makes_nobody_a_maker_of_the_drift():
     assert (await say(world, EVE)).state is State.APPROVED
 
 
+@pytest.mark.parametrize("waits", [{}, {"seconds": 40}, {"hours": 5}], ids=["at once", "soon", "as a dead letter"])
+async def test_a_maker_whose_event_comes_after_that_of_a_bystander_does_not_approve_either(waits):
+    world = await four_eyes()
+    hers = world.hubs.change(by=EVE)
+    world.clock.turn(seconds=5)
+    await world.event(world.hubs.change(path=("tags", "note"), value="x"))
+    await world.run(until=timedelta(minutes=1))
+    assert world.finding().actor.object_id == SOMEBODY
+    world.clock.turn(**waits)
+    await world.event(hers)
+    await world.run(until=timedelta(minutes=1))
+    assert world.finding().actor.object_id == SOMEBODY
+    with pytest.raises(NotYoursError, match="made the change: somebody else must approve it"):
+        await say(world, EVE)
+    assert (await say(world, "k-1")).state is State.APPROVED
+
+
 async def test_a_maker_whose_event_comes_after_the_sweep_is_known_all_the_same():
     world = await four_eyes()
     event = world.hubs.change(by=EVE)

@@ -32,7 +32,7 @@ def undelivered(event):
 
 
 async def read(world, route=None):
-    return await read_back(world.dead_letters, route=route or world.event, audit=world.audit)
+    return await read_back(world.dead_letters, route=route or world.event, audit=world.audit, clock=world.clock)
 
 
 def asked(world):
@@ -226,6 +226,50 @@ async def test_a_race_or_one_broken_row_leaves_the_letter_and_the_others_are_rea
     assert list(world.dead_letters.blobs) == [first]
     assert not world.dead_letters.aside
     assert asked(world) == [HUB.name]
+
+
+async def test_letters_that_never_can_be_routed_do_not_stand_before_the_others_for_ever(monkeypatch):
+    monkeypatch.setattr(dead_letters, "LETTERS", 2)
+    world = World()
+    stuck = [world.dead_letters.leave([created()]) for _ in range(2)]
+    world.dead_letters.leave([arm_event()])
+
+    async def route(event):
+        if event["eventType"] == created()["eventType"]:
+            raise StorageRefusedError("one row is broken")
+        await world.event(event)
+
+    for _ in range(2):
+        await read(world, route)
+        world.clock.turn(hours=3)
+    assert not asked(world)
+    await read(world, route)
+    assert world.dead_letters.aside == dict.fromkeys(stuck, "it could not be routed for hours: one row is broken")
+    await read(world, route)
+    assert asked(world) == [HUB.name]
+
+
+async def test_a_run_ends_before_the_time_of_a_function_does():
+    world = World()
+    for _ in range(3):
+        world.dead_letters.leave([arm_event()])
+
+    async def slow(event):
+        await world.event(event)
+        world.clock.turn(minutes=3)
+
+    done = await read(world, slow)
+    assert (done.letters, done.more, len(world.dead_letters.blobs)) == (2, True, 1)
+
+
+async def test_a_letter_of_more_events_than_a_run_can_route_is_set_aside_and_not_begun_again_for_ever(monkeypatch):
+    monkeypatch.setattr(dead_letters, "MANY", 3)
+    world = World()
+    name = world.dead_letters.leave([arm_event()] * 4)
+    world.dead_letters.leave([arm_event()] * 3)
+    await read(world)
+    assert world.dead_letters.aside == {name: "it has 4 events, more than 3"}
+    assert asked(world) == [HUB.name] * 3
 
 
 async def test_a_fault_of_ours_sets_one_letter_aside_and_the_others_are_read():

@@ -59,7 +59,7 @@ def limits(*parts):
 
 
 async def killed(world, reason="something is odd"):
-    await operate.kill(world.ports, by="robin", reason=reason)
+    await operate.kill(world.safety, world.audit, world.clock, by="robin", reason=reason)
 
 
 def fleet(world, count, *, drifting=0, subscription=None):
@@ -988,7 +988,7 @@ async def test_resume_takes_no_effect_without_its_audit_line():
         await operate.resume(world.ports, by="kim")
     assert await kill_switch(world.ports) is not None
     with pytest.raises(StorageUnavailableError):
-        await operate.kill(world.ports, by="kim", reason="again")
+        await operate.kill(world.safety, world.audit, world.clock, by="kim", reason="again")
     assert (await kill_switch(world.ports)).reason == "again", "to stop needs no audit line"
     world.audit.append = append
     await operate.resume(world.ports, by="kim")

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from hubwarden import __version__
-from hubwarden.service.errors import StorageUnavailableError
+from hubwarden.service.errors import StorageRefusedError, StorageUnavailableError
 from hubwarden.service.ports import StateRecord, Stored
 from hubwarden.service.state import StateGate
 from tests.unit.fakes import START, FakeSchema, Gates, Killed
@@ -197,6 +197,18 @@ async def test_where_the_record_cannot_be_read_nothing_gets_through():
     assert "ServerBusy" in str(misfit)
     account.schema.down = False
     assert await gate.misfit(migrate=True) is None
+
+
+async def test_a_damaged_record_waits_for_a_person_and_does_not_say_that_it_passes():
+    account = Account()
+
+    async def damaged():
+        raise StorageRefusedError("table hubwardensafety: row schema / state is damaged")
+
+    account.schema.record = damaged
+    misfit = await account.instance().misfit(migrate=True)
+    assert (misfit.passes, misfit.wait) == (False, timedelta(minutes=5))
+    assert "is damaged; nothing is judged or written until somebody mends that row" in str(misfit)
 
 
 async def test_a_migration_that_breaks_off_is_gone_on_with():

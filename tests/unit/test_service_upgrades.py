@@ -12,9 +12,11 @@ from hubwarden import __version__
 from hubwarden.adapters.storage.findings import FINDINGS
 from hubwarden.bootstrap import Hubwarden
 from hubwarden.domain.finding import State
-from hubwarden.service.errors import StateNewerError, StorageUnavailableError
+from hubwarden.service.errors import StateNewerError, StorageRefusedError, StorageUnavailableError
+from hubwarden.service.invocation import function_of
 from hubwarden.service.messages import EvaluateMessage, Queue, SweepMessage
 from hubwarden.service.ports import StateRecord, Stored
+from hubwarden.service.telemetry import FAILURES
 from hubwarden.web.requests import Request
 from tests.unit.fakes import RULES, START, SUB, World, ask
 from tests.unit.test_service_bootstrap import FakeCredential
@@ -158,16 +160,34 @@ async def test_after_the_first_message_the_version_costs_no_call(tmp_path):
     assert running.world.schema.asked == 1
 
 
+async def test_a_damaged_record_does_not_pile_up_sweeps(tmp_path):
+    running = Running(tmp_path)
+
+    async def damaged():
+        raise StorageRefusedError("table hubwardensafety: row schema / state is damaged")
+
+    running.world.schema.record = damaged
+    for _ in range(3):
+        await running.service.on_sweep()
+    text = await running.message()
+    assert running.waiting == [(Queue.EVALUATE, text, 300)]
+    assert running.nothing_was_done
+
+
 # --- messages of a newer version
 
 
 @pytest.mark.parametrize("queue", Queue)
 @pytest.mark.parametrize("content", [{"v": 2}, {"v": 2, "hub": 5, "new": []}, {"v": 10**9}])
-async def test_a_message_of_a_newer_version_comes_back_unchanged_and_is_not_buried(tmp_path, queue, content):
+async def test_a_message_of_a_newer_version_comes_back_unchanged_and_is_not_buried(
+    tmp_path, mocker, queue, content
+):
     running = Running(tmp_path)
     text = json.dumps(content, indent=3)
+    told = mocker.spy(running.service.telemetry, "count")
     await running.message(text, queue)
     assert running.waiting == [(queue, text, 300)]
+    told.assert_called_once_with(FAILURES, function=function_of(queue))
     assert not running.world.work.poison
     assert running.nothing_was_done
 
@@ -198,8 +218,11 @@ async def test_a_row_of_a_newer_version_puts_the_message_back_and_the_version_is
     with pytest.raises(StateNewerError):
         await of_hub(None)
     world.clock.turn(minutes=5)
+    with pytest.raises(StateNewerError):  # nobody says that a newer version is at work: it fails, and is seen
+        await running.message()
+    assert not running.waiting
+    world.schema.rows["state"] = Stored(NEWER, "newer")
     text = await running.message()
     assert running.waiting == [(Queue.EVALUATE, text, 300)]
-    world.schema.rows["state"] = Stored(NEWER, "newer")
     assert "version 2" in (await running.service.on_health())["reason"]
     assert world.findings.rows == before

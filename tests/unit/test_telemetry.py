@@ -22,7 +22,7 @@ from azure.monitor.opentelemetry.exporter.export.metrics._exporter import (
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -46,7 +46,7 @@ from hubwarden.service.errors import (
 )
 from hubwarden.service.expire import expire
 from hubwarden.service.messages import EvaluateMessage, Queue, RemediateMessage, TurnMessage, parse
-from hubwarden.service.telemetry import METRICS, SILENT, Kind
+from hubwarden.service.telemetry import EVENTS, METRICS, SILENT, SWEEP_DURATION, Kind
 from hubwarden.service.totals import Totals
 from tests.unit.fakes import HUB, OWN, RULES, SUB, World, arm_event, ask, hub_id, policy
 from tests.unit.test_azure_pipeline import HUB as HUB_URL
@@ -509,6 +509,42 @@ async def test_a_failure_leaves_its_class_in_the_span_and_not_its_text(composed,
     assert span.events == ()
     assert "Robin" not in span.to_json()
     assert told.values()["hubwarden.failures"] == {("remediate",): 1}
+
+
+class Broken(SpanProcessor):
+    """Fails at one point; the SDK lets that through."""
+
+    def __init__(self, point):
+        self.point = point
+
+    def on_start(self, span, parent_context=None):
+        if self.point == "start":
+            raise RuntimeError("the processor failed")
+
+    def on_end(self, span):
+        if self.point == "end":
+            raise RuntimeError("the processor failed")
+
+
+@pytest.mark.parametrize("point", ["start", "end"])
+async def test_a_span_that_cannot_be_told_keeps_no_work_from_being_done_once(composed, point):
+    tracers = TracerProvider()
+    tracers.add_span_processor(Broken(point))
+    telemetry = OpenTelemetry(tracers=tracers, meters=MeterProvider())
+    with pytest.raises(KeyError, match="the work's own"), telemetry.span("x", {}):
+        raise KeyError("the work's own")
+    service, world = composed(GOOD)
+    service.telemetry = telemetry
+    world.hubs.add(minTlsVersion="1.0")
+    await service.on_message(Queue.EVALUATE, ask().model_dump_json())
+    assert world.state() is State.APPROVED
+
+
+def test_a_value_that_cannot_be_told_keeps_no_work_from_being_done(told, mocker):
+    for instrument in (*told._counters.values(), *told._histograms.values()):
+        mocker.patch.object(instrument, "record" if hasattr(instrument, "record") else "add", side_effect=OSError)
+    told.count(EVENTS, outcome="routed")
+    told.measure(SWEEP_DURATION, 1.0)
 
 
 async def broken_by_robin(*_):

@@ -27,6 +27,10 @@ class TableSafety:
         """See Table.save."""
         return await self._kill.save(kill, etag)
 
+    async def stop(self, kill: Kill) -> None:
+        """See SafetyStore."""
+        await self._kill.put(kill)
+
     async def ledger(self) -> Stored[Ledger] | None:
         """See SafetyStore."""
         return await self._ledger.get(_LEDGER)
