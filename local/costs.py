@@ -53,8 +53,8 @@ NOTHING_FREE: Final = Free(0, 0, 0, 0)
 class Use:
     """What a deployment does in a month.
 
-    ``changes`` are writes to one hub that Azure tells of; assumed. ``ready_instances`` are kept of each function that
-    ``warm`` in ``infra/modules/app.bicep`` names.
+    ``changes`` are writes to one hub that Azure tells of; assumed. ``ready_instances`` are kept of each function
+    that ``warm`` in ``infra/modules/app.bicep`` names.
     """
 
     hubs: int
