@@ -117,19 +117,19 @@ def section(rule_id):
 RULES_SECTIONS = st.fixed_dictionaries({}, optional={rule.id: section(rule.id) for rule in RULES})
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(RULES_SECTIONS, st.booleans())
 def test_the_roles_of_a_watched_subscription(rules, observe):
     assert by_bicep(rules, observe=observe) == by_python(rules, observe=observe)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(RULES_SECTIONS, st.booleans())
 def test_the_roles_on_destinations(rules, observe):
     assert destinations_by_bicep(rules, observe=observe) == destinations_by_python(rules, observe=observe)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(RULES_SECTIONS, st.booleans())
 def test_the_roles_of_a_management_group(rules, observe):
     """Without data actions: those come from a built-in role, where a rule needs one."""
