@@ -69,7 +69,7 @@ def reset(context: typer.Context, *, by: ByOption = None) -> None:
 
 async def _kill(around: Surroundings, reason: str, by: str | None) -> int:
     decider, why = around.decider(by), words(reason)
-    async with around.stopping() as service:
+    async with around.service() as service:
         try:
             thrown = await service.kill(by=str(decider), reason=why)
         except StorageUnavailableError as error:

@@ -6,7 +6,6 @@ import getpass
 import json
 import os
 import sys
-import tempfile
 
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
@@ -79,17 +78,6 @@ class Surroundings:
             await service.close()
 
     @asynccontextmanager
-    async def stopping(self) -> AsyncIterator[Hubwarden]:
-        """The service, to stop it: as ``service`` does, with no regard to the operator's policy file.
-
-        Whoever has to stop it may sit before a checkout without that file, or with a broken one.
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            around = Surroundings({**self.env, "HUBWARDEN_POLICY": _some_policy(folder)}, self.compose)
-            async with around.service() as service:
-                yield service
-
-    @asynccontextmanager
     async def writing(self) -> AsyncIterator[Hubwarden]:
         """The service, to change something that is stored; as ``service`` does.
 
@@ -114,12 +102,6 @@ class Surroundings:
         if says_nothing(name):
             raise CommandError("who decides is not known: say it with --by NAME")
         return Approver(name, Via.COMMAND_LINE)
-
-
-def _some_policy(folder: str) -> str:
-    policy = Path(folder, "policy.yaml")
-    policy.write_text("version: 1\nsubscriptions: [all]\n", encoding="utf-8")
-    return str(policy)
 
 
 def _values(file: Path) -> Mapping[str, str]:

@@ -62,7 +62,7 @@ def test_kill_asks_for_no_policy_file(desk, text):
 
 
 def test_kill_that_cannot_be_stored_names_the_other_way(desk, mocker):
-    mocker.patch.object(desk.world.safety, "save_kill", side_effect=StorageUnavailableError("table x: no answer"))
+    mocker.patch.object(desk.world.safety, "stop", side_effect=StorageUnavailableError("table x: no answer"))
     result = desk.run("kill", "--reason", "odd")
     assert result.exit_code == 1
     assert "table x: no answer" in result.stderr
