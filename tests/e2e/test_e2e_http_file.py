@@ -18,7 +18,6 @@ from local.stack import ROOT, SUBSCRIPTION, WEBHOOK_KEY
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FILE = (ROOT / "test.http").read_text(encoding="utf-8")
-NOW = datetime.now(UTC)
 EXPECTED = {
     "Is it well?": {200, 503},
     "Event Grid: somebody wrote the hub": {202},
@@ -43,9 +42,9 @@ class Call:
     body: str
 
 
-def filled(text: str, given: Mapping[str, str]) -> str:
+def filled(text: str, given: Mapping[str, str], now: datetime) -> str:
     values = dict(re.findall(r"^@(\w+) *= *(.*)$", text, flags=re.MULTILINE)) | given
-    values |= {"$datetime iso8601": NOW.isoformat(), "$timestamp": str(int(NOW.timestamp()))}
+    values |= {"$datetime iso8601": now.isoformat(), "$timestamp": str(int(now.timestamp()))}
     while re.search(r"\{\{(?!\$guid)", text):
         text = re.sub(r"\{\{(?!\$guid)([^}]+)\}\}", lambda match: values[match[1]], text)
     return re.sub(r"\{\{\$guid\}\}", lambda _: str(uuid.uuid4()), text)
@@ -65,12 +64,12 @@ def expected(title: str) -> set[int]:
     return statuses
 
 
-def signed(call: Call) -> dict[str, str]:
+def signed(call: Call, now: datetime) -> dict[str, str]:
     """The headers, with the signature that docs/approvals.md describes in place of the file's zeros."""
     name = "X-Hubwarden-Signature"
     if name not in call.headers:
         return dict(call.headers)
-    time = str(int(NOW.timestamp()))
+    time = str(int(now.timestamp()))
     mac = hmac.digest(WEBHOOK_KEY.encode(), f"{time}.".encode() + call.body.encode(), "sha256").hex()
     assert call.headers[name].startswith(f"t={time},v1=0")
     return {**call.headers, name: f"t={time},v1={mac}"}
@@ -79,11 +78,12 @@ def signed(call: Call) -> dict[str, str]:
 async def test_each_call_of_the_file_is_answered_as_it_says(scene):
     elsewhere = "00000000-0000-4000-8000-00000000abcd"
     host, code = scene.stack.host["url"], scene.stack.host["master_key"]
-    sent = list(calls(filled(FILE, {"host": host, "code": code, "subscription": elsewhere})))
+    now = datetime.now(UTC)
+    sent = list(calls(filled(FILE, {"host": host, "code": code, "subscription": elsewhere}, now)))
     assert len(sent) == len(EXPECTED)
     for call in sent:
         body = call.body.encode() or None
-        async with scene.stack.http.request(call.method, call.url, headers=signed(call), data=body) as answer:
+        async with scene.stack.http.request(call.method, call.url, headers=signed(call, now), data=body) as answer:
             assert answer.status in expected(call.title), (call.title, answer.status, await answer.text())
 
 

@@ -308,6 +308,14 @@ def test_no_key_is_left_in_a_text_for_people(secret, before, after, longest):
         assert part not in shown
 
 
+@pytest.mark.parametrize("before", ["SECONDARYKEY", "the AccessKey primaryKey:", "SharedAccessKey 'AccountKey'"])
+@pytest.mark.parametrize("secret", PLANTED)
+def test_the_name_of_a_key_before_another_hides_no_key(before, secret):
+    shown = safe_text(f"{before} {secret} after it")
+    for part in (KEY[:20], LONG_KEY[:20], JWT[5:30], SHORT):
+        assert part not in shown
+
+
 @NO_KEY
 @given(st.text(max_size=900), st.integers(1, 700))
 def test_a_text_for_people_is_one_printable_line(text, longest):

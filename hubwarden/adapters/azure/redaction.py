@@ -18,9 +18,12 @@ _KEY_NAMES: Final = frozenset({"primarykey", "secondarykey", "sharedaccesskey", 
 _IN_BODY: Final = re.compile(
     r"(?P<name>\b(?:SharedAccessKey|AccountKey|SharedAccessSignature)\s*=\s*)(?!\*{4})[^\s;,\"']+", re.IGNORECASE
 )
+_NAMED: Final = (
+    r"\b(?:SharedAccessKey|AccountKey|SharedAccessSignature|PrimaryKey|SecondaryKey|AccessKey)\W{0,3}[=:\s]"
+)
 _IN_TEXT: Final = re.compile(
-    r"(?P<name>\b(?:SharedAccessKey|AccountKey|SharedAccessSignature|PrimaryKey|SecondaryKey|AccessKey)"
-    r"\W{0,3}[=:\s]\s*[\"']?|\b(?:sig|code|client_secret)=|\bBearer\s+(?=[\w.~+/-]{16})"
+    rf"(?P<name>{_NAMED}\s*[\"']?(?!{_NAMED})|"  # the next name is no value: its own value comes after it
+    r"\b(?:sig|code|client_secret)=|\bBearer\s+(?=[\w.~+/-]{16})"
     r"|(?:[?&;]|%3F|%26|\\u0026)[sp](?:=|%3D))"  # an approval link's signature and what it is for
     r"(?!\*{4})[^\s;,\"'&]+",
     re.IGNORECASE,
