@@ -17,7 +17,7 @@ from hubwarden.domain.snapshot import Facet
 from hubwarden.entrances.policy import PolicyInUse
 from hubwarden.service.dead_letters import read_back
 from hubwarden.service.errors import StorageUnavailableError
-from hubwarden.service.events import Ignored
+from hubwarden.service.events import Ignored, name_of
 from hubwarden.service.invocation import invoked
 from hubwarden.service.ports import AuditTrail, Clock, DeadLetters, HubStore, WorkQueue
 from hubwarden.service.route_device_event import OF_HUBS, read_device_event, route_device_event
@@ -97,7 +97,7 @@ class Events:
     async def _route_device_event(self, event: Mapping[str, Any]) -> None:
         rule, policy = self._rule_of_devices, self.in_use.policy
         if policy and (rule is None or not policy.is_on(rule.id)):
-            log.info("event %s ignored: no rule that is on asks for devices", str(event.get("id"))[:100])
+            log.info("event %s ignored: no rule that is on asks for devices", name_of(event))
             self.telemetry.count(EVENTS, outcome="ignored")
             return
         if misfit := await self.state.misfit():

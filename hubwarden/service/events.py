@@ -134,6 +134,11 @@ def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def name_of(event: Mapping[str, Any]) -> str:
+    """The event's id, as the log can hold it: whoever may post an event chooses it."""
+    return _text(event.get("id"), 100) or "without an id"
+
+
 def _text(value: Any, longest: int = 200) -> str | None:
     """A text as far as it can be shown: on one line, without control characters or half a surrogate pair."""
     if not isinstance(value, str) or not value:

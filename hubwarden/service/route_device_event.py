@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from hubwarden.domain.hub_id import HubId, NotAHubError
 from hubwarden.service.errors import StaleWriteError
-from hubwarden.service.events import Ignored
+from hubwarden.service.events import Ignored, name_of
 from hubwarden.service.messages import EvaluateMessage
 from hubwarden.service.ports import Clock, HubRecord, HubStore, WorkQueue
 from hubwarden.service.telemetry import EVENTS, SILENT, Telemetry
@@ -68,7 +68,7 @@ async def route_device_event(
     """
     hub = read_device_event(event)
     if isinstance(hub, Ignored):
-        log.info("event %r ignored: %s", str(event.get("id"))[:100], hub.reason)
+        log.info("event %s ignored: %s", name_of(event), hub.reason)
         telemetry.count(EVENTS, outcome="ignored")
         return hub
     for tries_left in reversed(range(_TRIES)):

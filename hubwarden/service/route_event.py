@@ -12,7 +12,7 @@ from typing import Any, Final
 from hubwarden.domain.finding import Actor
 from hubwarden.service.correlation import about
 from hubwarden.service.errors import StorageRefusedError
-from hubwarden.service.events import Ignored, Nearby, Sighting, read_event
+from hubwarden.service.events import Ignored, Nearby, Sighting, name_of, read_event
 from hubwarden.service.invocation import HUB
 from hubwarden.service.messages import EvaluateMessage
 from hubwarden.service.ports import Clock, HubStore, WorkQueue
@@ -59,7 +59,7 @@ async def route_event(
     if not isinstance(read, Ignored) and _same(read.actor, own):
         read = Ignored(f"our own change of {read.hub if isinstance(read, Sighting) else read.operation}")
         outcome = "own"
-    name = str(event.get("id"))[:100]
+    name = name_of(event)
     match read:
         case Ignored():
             log.info("event %s ignored: %s", name, read.reason)

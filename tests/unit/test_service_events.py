@@ -373,6 +373,16 @@ def test_the_event_types_are_those_of_the_event_grid_sdk():
     assert {name.value for name in names} == events._TYPES
 
 
+async def test_the_id_of_an_event_forges_no_line_of_the_log_and_breaks_none(caplog):
+    caplog.set_level("INFO", logger="hubwarden")
+    world = World()
+    event = {"id": "1\nERROR forged \ud800", "eventType": "nothing of ours"}
+    await route_event(event, own=OWN, work=world.work, records=world.records, clock=world.clock)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.isprintable()
+    assert line.startswith("event 1 ERROR forged ")
+
+
 def test_what_an_event_says_stays_on_one_line():
     event = arm_event()
     event["data"]["operationName"] = "op\nforged"
