@@ -69,7 +69,7 @@ def invoked(telemetry: Telemetry, function: str, id_: str, *, span: str | None =
 def invoked_by(telemetry: Telemetry, message: Message, queue: Queue, id_: str) -> Iterator[None]:
     """As invoked, for the work of a message: the span belongs to the trace that the message carries."""
     function = function_of(queue)
-    hub = HubId.parse(message.hub) if hasattr(message, "hub") else None
+    hub: HubId | None = getattr(message, "hub_id", None)
     known = {"faas.name": function, "faas.invocation_id": id_, _ATTEMPT: str(message.attempt)}
     if hub is not None:
         known[HUB] = hub.path
