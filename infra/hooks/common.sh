@@ -25,6 +25,13 @@ need_az() {
         stop "az is not signed in, so nothing was done. Run 'az login', then 'azd hooks run $hook'."
 }
 
+# make_scratch: $scratch is a folder that nobody else can read, and gone at the end.
+make_scratch() {
+    scratch=$(umask 077 && mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    trap 'exit 1' HUP INT TERM
+}
+
 # lower TEXT
 lower() {
     printf '%s' "$1" | tr '[:upper:]' '[:lower:]'

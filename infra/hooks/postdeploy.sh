@@ -19,9 +19,7 @@ need_az
 
 tries=${HUBWARDEN_HOOK_TRIES:-30}
 pause=${HUBWARDEN_HOOK_PAUSE:-10}
-scratch=$(umask 077 && mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 1' HUP INT TERM
+make_scratch
 
 listed() {
     az functionapp function list --resource-group "$AZURE_RESOURCE_GROUP" --name "$AZURE_FUNCTION_NAME" \

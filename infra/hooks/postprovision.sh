@@ -20,9 +20,7 @@ need_az
 
 tries=${HUBWARDEN_HOOK_TRIES:-30}
 pause=${HUBWARDEN_HOOK_PAUSE:-10}
-scratch=$(umask 077 && mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 1' HUP INT TERM
+make_scratch
 
 # named SECRET: it is in the vault, as Azure Resource Manager tells, which needs no way into its network.
 named() {

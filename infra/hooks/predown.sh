@@ -28,9 +28,7 @@ case ${app#hubwarden-} in
     "$app" | '' | *[!a-z0-9]*) stop "HUBWARDEN_APP_NAME is '$app', which is no name that main.bicep gives, so nothing was done." ;;
 esac
 left=
-scratch=$(umask 077 && mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 1' HUP INT TERM
+make_scratch
 
 # failed WHAT: goes on with the rest, and says it at the end.
 failed() {
